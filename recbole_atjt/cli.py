@@ -1,0 +1,127 @@
+"""The command line: parse, call :func:`recbole_atjt.run`, print the comparison."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_atjt.errors import AtjtError, UsageError
+
+LISTS = ("model", "dataset", "weighting", "seed")
+QUICKSTART = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
+USAGE = """\
+usage: run_atjt.py [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAME] [--seed=INT,INT]
+                   [--config_files="a.yaml b.yaml"] [--output_dir=DIR] [--KEY=VALUE ...]
+
+Train a RecBole model plainly and on weighted sequences, and compare. Without any argument:
+SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml, plain and ATJT.
+
+  --model         RecBole model (any general, sequential or context-aware one) [SASRec]
+  --dataset       RecBole dataset: ml-100k, one RecBole can download, or a folder under data_path
+                  [ml-100k]
+  --weighting     strategies to compare: {strategies} [none,atjt]
+  --seed          seeds; a list of models, datasets, strategies or seeds means one run each [2020]
+  --config_files  RecBole config files (YAML), separated by spaces; later ones win
+  --output_dir    where result.json and the checkpoints go [runs/<model>-<dataset>-<time>]
+  --KEY=VALUE     any key of RecBole's or of ours; values are read as YAML, never run as code
+
+Keys of ours:
+{keys}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 1 for failed training, 2 for wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if "--help" in given or "-h" in given:
+            print(_help())
+            return 0
+        return _run(given)
+    except AtjtError as error:
+        print(f"recbole-atjt: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("recbole-atjt: interrupted before training; nothing was saved", file=sys.stderr)
+        return 130
+
+
+def _run(given: Sequence[str]) -> int:
+    values = parse_arguments(given)
+    from recbole_atjt.experiment import run
+    from recbole_atjt.report.table import comparison
+    from recbole_atjt.resources import properties_path
+
+    files = str(values.pop("config_files", "")).split()
+    if not given:
+        files = [str(properties_path() / "quickstart.yaml")]
+    output_dir = values.pop("output_dir", None)
+    varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
+    if files and given:
+        result = run(
+            **_from_files(varied, files), config_file_list=files, config_dict=values,
+            output_dir=output_dir,
+        )
+    else:
+        result = run(
+            **{**QUICKSTART, **varied}, config_file_list=files, config_dict=values,
+            output_dir=output_dir,
+        )
+    print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")
+    return 0
+
+
+def _from_files(varied: dict[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    """Let config files name what the command line leaves out."""
+    from pathlib import Path
+
+    from recbole_atjt.config import load_yaml
+
+    named: dict[str, Any] = {}
+    for name in files:
+        named.update(load_yaml(Path(name)))
+    chosen = {key: _listed(named[key]) for key in LISTS if key in named}
+    return {**QUICKSTART, **chosen, **varied}
+
+
+def parse_arguments(given: Sequence[str]) -> dict[str, Any]:
+    """Turn ``--key=value`` and ``--key value`` into a dictionary of strings.
+
+    Raises:
+        UsageError: Something else than ``--key=value``, or a key given twice.
+    """
+    values: dict[str, Any] = {}
+    rest = list(given)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--") or argument == "--":
+            raise UsageError(f"argument '{argument}' is not of the form --key=value; see --help")
+        key, equals, value = argument[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"argument '{argument}' has no value: write {argument}=VALUE")
+            value = rest.pop(0)
+        if key in values:
+            raise UsageError(f"key '{key}' is given twice: {values[key]} and {value}")
+        values[key] = value
+    return values
+
+
+def _listed(value: Any) -> list[Any]:
+    from recbole_atjt.config import parse_value
+
+    parts = value if isinstance(value, list) else str(value).strip("[]").split(",")
+    return [parse_value(part.strip() if isinstance(part, str) else part) for part in parts]
+
+
+def _help() -> str:
+    from recbole_atjt.settings import explained_keys
+    from recbole_atjt.weighting.table import strategy_names
+
+    keys = "\n".join(
+        f"  --{item.key}={item.default}\n      ({item.kind}) {item.text}"
+        for item in explained_keys()
+        if item.key != "weighting"
+    )
+    return USAGE.format(strategies=", ".join(strategy_names()), keys=keys)

@@ -1,0 +1,230 @@
+"""RecBole's Config without its traps, with this package's defaults."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import recbole
+import yaml
+from recbole.config import Config
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import ModelType
+from recbole.utils.argument_list import (
+    dataset_arguments,
+    evaluation_arguments,
+    general_arguments,
+    training_arguments,
+)
+
+from recbole_atjt.data.files import header_columns
+from recbole_atjt.errors import UsageError, nearest
+from recbole_atjt.evaluation import split_metrics
+from recbole_atjt.models import find_model
+from recbole_atjt.pointwise import pointwise
+from recbole_atjt.resources import properties_path
+from recbole_atjt.settings import explained_keys
+
+_TYPE_FILES = {ModelType.CONTEXT: "context", ModelType.SEQUENTIAL: "sequential"}
+_KEY_READ = re.compile(r"""config\[\s*['"](\w+)['"]\s*\]|config\.(?:get\(['"])?(\w+)""")
+
+
+class DenoisingConfig(Config):  # type: ignore[misc]
+    """RecBole's ``Config`` that never evaluates a value as code and reads no ``sys.argv``.
+
+    Defaults rise from RecBole's own files over this package's ``properties/`` (overall, type,
+    model, dataset, weighting) to the caller's files and dictionary.
+
+    Args:
+        model: Name of a registered model, or a model class (also one from outside RecBole).
+        dataset: Name of a dataset.
+        config_file_list: YAML files, later ones win.
+        config_dict: Wins over the files; strings in it are parsed as YAML.
+
+    Raises:
+        UsageError: Unknown model, key, metric or weighting, or an impossible value.
+    """
+
+    def __init__(
+        self,
+        model: str | type[AbstractRecommender] | None = None,
+        dataset: str | None = None,
+        config_file_list: Sequence[str] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+    ) -> None:
+        try:
+            super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+            raise UsageError(str(error.args[0] if error.args else error)) from error
+        except AssertionError as error:
+            raise UsageError("gpu_id names fewer devices than nproc asks for") from error
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        """Keep RecBole's reading of numbers such as 1e-3, but build no Python objects."""
+        resolvers = super()._build_yaml_loader().yaml_implicit_resolvers
+
+        class Loader(yaml.SafeLoader):
+            yaml_implicit_resolvers = {**resolvers}
+
+        return Loader
+
+    def _load_config_files(self, file_list: Sequence[str] | None) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for name in file_list or ():
+            merged.update(load_yaml(Path(name), self.yaml_loader))
+        return merged
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return {key: parse_value(value, self.yaml_loader) for key, value in config_dict.items()}
+
+    def _get_model_and_dataset(
+        self, model: str | type[AbstractRecommender] | None, dataset: str | None
+    ) -> tuple[str, type[AbstractRecommender], str]:
+        model = model or self.external_config_dict.get("model")
+        if model is None:
+            raise UsageError("model is missing: give --model=NAME, such as --model=SASRec")
+        if dataset is None and "dataset" not in self.external_config_dict:
+            raise UsageError("dataset is missing: give --dataset=NAME, such as --dataset=ml-100k")
+        model_class = find_model(model) if isinstance(model, str) else model
+        _refuse_unknown_keys(self.external_config_dict, model_class)
+        found: tuple[str, type[AbstractRecommender], str]
+        found = super()._get_model_and_dataset(model_class, dataset)
+        return found[0], found[1], str(found[2])
+
+    def _load_internal_config_dict(
+        self, model: str, model_class: type[AbstractRecommender], dataset: str
+    ) -> None:
+        super()._load_internal_config_dict(model, model_class, dataset)
+        kind = _TYPE_FILES.get(model_class.type, "general")
+        for name in ("overall", f"type/{kind}", f"model/{model}", f"dataset/{dataset}"):
+            self._update_from_ours(name)
+        for path in sorted((properties_path() / "weighting").glob("*.yaml")):
+            self.internal_config_dict.update(load_yaml(path, self.yaml_loader))
+
+    def _update_from_ours(self, name: str) -> None:
+        path = properties_path() / f"{name}.yaml"
+        if path.is_file():
+            self.internal_config_dict.update(load_yaml(path, self.yaml_loader))
+
+    def _set_default_parameters(self) -> None:
+        final = self.final_config_dict
+        if "weighting" in final and final["weighting"] is None:
+            final["weighting"] = "none"
+        self._choose_input(final)
+        self._divide_metrics(final)
+        super()._set_default_parameters()
+        self._check_valid_metric(final)
+        if "load_col" not in self.external_config_dict and not self._knows_columns():
+            final["load_col"] = header_columns(final["data_path"], self.dataset)
+
+    def _choose_input(self, final: dict[str, Any]) -> None:
+        """Settle negative sampling: none under CE, some under BCE (Eq. 1) and BPR."""
+        if final["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+            return
+        if final.get("loss_type") == "BCE":
+            self.model_class = pointwise(self.model_class)
+        elif final.get("loss_type") == "CE" and not self.external_config_dict.get(
+            "train_neg_sample_args"
+        ):
+            final["train_neg_sample_args"] = None
+
+    def _divide_metrics(self, final: dict[str, Any]) -> None:
+        """Move value metrics out of RecBole's sight where ranking metrics stand beside them."""
+        metrics = final["metrics"]
+        ranking, value = split_metrics([metrics] if isinstance(metrics, str) else list(metrics))
+        value += [name for name in final.get("value_metrics") or [] if name not in value]
+        modes = final["eval_args"].get("mode", "full") if final["eval_args"] else "full"
+        modes = modes.values() if isinstance(modes, dict) else [modes]
+        if not ranking and "full" in modes:
+            ranking = ["GAUC"]
+        final["metrics"] = ranking or value
+        final["value_metrics"] = value if ranking else []
+        if "valid_metric" not in self.external_config_dict and not ranking:
+            final["valid_metric"] = value[0]
+
+    def _check_valid_metric(self, final: dict[str, Any]) -> None:
+        name, _, k = str(final["valid_metric"]).partition("@")
+        computed = [*final["metrics"], *final["value_metrics"]]
+        if name.lower() not in {metric.lower() for metric in computed}:
+            raise UsageError(
+                f"valid_metric={final['valid_metric']} is not computed: choose one of "
+                f"metrics={computed}"
+            )
+        if k and int(k) not in final["topk"]:
+            raise UsageError(
+                f"valid_metric={final['valid_metric']} is not computed: topk={final['topk']}"
+            )
+
+    def _knows_columns(self) -> bool:
+        """Whether a property file of ours or RecBole's names the columns of this dataset."""
+        ours = properties_path() / "dataset" / f"{self.dataset}.yaml"
+        theirs = Path(recbole.__file__).parent / "properties" / "dataset" / f"{self.dataset}.yaml"
+        return any(path.is_file() and "load_col" in path.read_text() for path in (ours, theirs))
+
+
+def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
+    """Read a YAML file of ``key: value`` lines; a file of comments only is empty.
+
+    Raises:
+        UsageError: The file is missing, is no YAML, or holds something else than keys.
+    """
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    except OSError as error:
+        raise UsageError(f"config file {path} can't be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        line = str(error).replace("\n", " ")
+        raise UsageError(f"config file {path} is not valid YAML: {line}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise UsageError(f"config file {path} holds no 'key: value' lines")
+    return loaded
+
+
+def parse_value(value: Any, loader: Any = yaml.SafeLoader) -> Any:
+    """Parse a string as a YAML value; it is never evaluated as code."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = yaml.load(value, Loader=loader)  # noqa: S506
+    except yaml.YAMLError:
+        return value
+    return parsed if isinstance(parsed, (str, int, float, bool, list, dict, type(None))) else value
+
+
+@lru_cache(maxsize=None)
+def _recbole_keys() -> frozenset[str]:
+    """Return every key that RecBole's property files hold or its sources read."""
+    root = Path(recbole.__file__).parent
+    keys = {*dataset_arguments, *evaluation_arguments, *general_arguments, *training_arguments}
+    for path in (root / "properties").rglob("*.yaml"):
+        keys.update(re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE))
+    for path in root.rglob("*.py"):
+        keys.update(_keys_read(path.read_text(encoding="utf-8")))
+    return frozenset(keys)
+
+
+def _keys_read(source: str) -> Iterable[str]:
+    return (first or second for first, second in _KEY_READ.findall(source))
+
+
+def _refuse_unknown_keys(given: Mapping[str, Any], model_class: type) -> None:
+    ours = {item.key for item in explained_keys()} | {"model", "dataset", "config_files"}
+    unknown = [key for key in given if key not in ours]
+    if not unknown:
+        return
+    known = ours | _recbole_keys()
+    for base in model_class.__mro__[:-1]:
+        if base.__module__.split(".")[0] not in ("recbole", "torch", "builtins"):
+            known |= set(_keys_read(inspect.getsource(base)))
+    for key in unknown:
+        if key not in known:
+            raise UsageError(f"key '{key}' is unknown{nearest(key, known)}; --help lists ours")

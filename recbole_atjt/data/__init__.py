@@ -1,0 +1,27 @@
+"""Data: atomic files, lazy windows, splits and loaders."""
+
+from recbole_atjt.data.dataset import (
+    ContextWindowDataset,
+    DIENWindowDataset,
+    KGWindowDataset,
+    SequentialWindowDataset,
+    WindowedDataset,
+)
+from recbole_atjt.data.files import ensure_files, header_columns
+from recbole_atjt.data.prepare import WindowSortDataLoader, create_dataset, prepare_loaders
+from recbole_atjt.data.windows import History, Windows
+
+__all__ = [
+    "ContextWindowDataset",
+    "DIENWindowDataset",
+    "History",
+    "KGWindowDataset",
+    "SequentialWindowDataset",
+    "WindowSortDataLoader",
+    "WindowedDataset",
+    "Windows",
+    "create_dataset",
+    "ensure_files",
+    "header_columns",
+    "prepare_loaders",
+]

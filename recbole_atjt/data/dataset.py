@@ -1,0 +1,284 @@
+"""RecBole datasets that hold lazy windows; RecBole reads, filters and remaps as before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import Dataset, DIENDataset, KGSeqDataset, SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
+from torch import Tensor
+
+from recbole_atjt.data.files import ensure_files, loaded_columns, require_columns
+from recbole_atjt.data.splits import Groups, check_split, deal_parts, leave_out_cuts
+from recbole_atjt.data.windows import (
+    HistoryField,
+    WindowBase,
+    WindowColumns,
+    Windows,
+    find_windows,
+    pad,
+)
+from recbole_atjt.errors import UsageError
+
+_FILE_NUMBER = "number of the ready split"
+
+
+class WindowedDataset(Dataset):
+    """A dataset whose interactions become lazy prefix windows when it is built.
+
+    It stands before one of RecBole's dataset classes among a class's bases. ``inter_feat[rows]``
+    stays lazy; ``dataset[rows]``, which loaders call, gathers and joins a batch.
+
+    With ``benchmark_filename``, the histories run through all the files by time, and a window
+    belongs to the file of its target; files that hold ready lists are left to RecBole.
+
+    Args:
+        config: RecBole's configuration.
+
+    Raises:
+        UsageError: A file or a column is missing, or no user has two interactions.
+    """
+
+    only_by_time = True
+    inter_feat: Any
+    file_size_list: list[int]
+    benchmark_filename_list: list[str] | None
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        config = self.config
+        ensure_files(dataset_path, token, config["benchmark_filename"], config["local_rank"] or 0)
+        require_columns(config, ["USER_ID_FIELD", "ITEM_ID_FIELD"])
+        if not self._has_ready_lists():
+            require_columns(config, ["TIME_FIELD"], f"{config['model']} needs a time field: ")
+        super()._load_data(token, dataset_path)
+
+    def _has_ready_lists(self) -> bool:
+        ready = self.iid_field + self.config["LIST_SUFFIX"]
+        return self.benchmark_filename_list is not None and ready in loaded_columns(self.config)
+
+    def _benchmark_presets(self) -> None:
+        if not self._has_ready_lists():
+            return
+        self.item_id_list_field = self.iid_field + self.config["LIST_SUFFIX"]
+        super()._benchmark_presets()
+        lists = self.inter_feat[self.item_id_list_field]
+        self.inter_feat[self.item_list_length_field] = lists.map(len)  # agg(len) fails in pandas 3
+
+    def _change_feat_format(self) -> None:
+        super()._change_feat_format()
+        if not isinstance(self.inter_feat, Windows) and not self._has_ready_lists():
+            self.data_augmentation()
+
+    def data_augmentation(self) -> None:
+        """Put lazy windows in the place of the interactions."""
+        self._aug_presets()
+        if self.benchmark_filename_list is not None:
+            sizes = torch.tensor(self.file_size_list)
+            self.inter_feat[_FILE_NUMBER] = torch.arange(len(sizes)).repeat_interleave(sizes)
+        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        file_number = self.inter_feat.interaction.pop(_FILE_NUMBER, None)
+        base = self._take_base(self.inter_feat)
+        users = base.columns[self.uid_field][:-1].numpy()
+        target, length = find_windows(users, self.max_item_list_len)
+        if not len(target):
+            raise UsageError(
+                f"dataset '{self.dataset_name}': no user has two interactions, "
+                "so there is no history to learn from"
+            )
+        self.inter_feat = Windows(WindowColumns(base, target, length))
+        if file_number is not None:
+            self._order_by_file(file_number[target])
+
+    def _take_base(self, interaction: Interaction) -> WindowBase:
+        """Move the columns out of ``interaction``, one by one to save memory, into a base."""
+        names = list(interaction)
+        columns = {name: pad(interaction.interaction.pop(name)) for name in names}
+        histories = self._histories(columns)
+        return WindowBase(columns, histories, self.item_list_length_field, self.max_item_list_len)
+
+    def _histories(self, columns: dict[str, Tensor]) -> dict[str, HistoryField]:
+        """Choose the ``*_list`` columns: of all columns but the user."""
+        return {
+            list_field: self._history(list_field, columns[name])
+            for name in columns
+            if name != self.uid_field
+            for list_field in [getattr(self, f"{name}_list_field")]
+        }
+
+    def _history(self, list_field: str, values: Tensor) -> HistoryField:
+        length = self.field2seqlen[list_field]
+        shape = (length,) if isinstance(length, int) else tuple(length)
+        return HistoryField(values, (*shape, *values.shape[len(shape) :]), values.dtype)
+
+    def _order_by_file(self, file_number: Tensor) -> None:
+        """Order windows by the ready split of their target, which RecBole then cuts by size."""
+        self.inter_feat = self.inter_feat[np.argsort(file_number.numpy(), kind="stable")]
+        files = len(self.file_size_list)
+        self.file_size_list = np.bincount(file_number.numpy(), minlength=files).tolist()
+
+    def __getitem__(self, index: Any, join: bool = True) -> Interaction:
+        if not isinstance(self.inter_feat, Windows):
+            return super().__getitem__(index, join)
+        batch = self.inter_feat.materialize(index)
+        return self.join(batch) if join else batch
+
+    def build(self) -> list[Any]:
+        """Order and split the windows by ``eval_args``; the split by user included.
+
+        Returns:
+            The training, validation and test dataset.
+
+        Raises:
+            UsageError: The split or the order is none that this dataset has.
+        """
+        eval_args = self.config["eval_args"]
+        kind, order = check_split(eval_args["split"]), eval_args["order"]
+        if order not in (("TO",) if self.only_by_time else ("TO", "RO")):
+            raise UsageError(
+                f"eval_args order: '{order}' does not go with {self.config['model']}; use TO"
+                + ("" if self.only_by_time else " or RO")
+            )
+        if kind != "US" or self.benchmark_filename_list is not None:
+            parts = super().build()
+        else:
+            self._change_feat_format()
+            if order == "TO":
+                self.sort(by=self.time_field)
+            else:
+                self.shuffle()
+            parts = self.split_by_user(eval_args["split"]["US"])
+        if isinstance(self.inter_feat, Windows):
+            self.inter_feat.interaction.forget()
+        return list(parts)
+
+    def _grouped_index(self, group_by_list: np.ndarray) -> Groups:
+        return Groups.by(group_by_list)
+
+    def _split_index_by_leave_one_out(
+        self, grouped_index: Groups, leave_one_num: int
+    ) -> list[np.ndarray]:
+        return grouped_index.cut(leave_out_cuts(grouped_index.sizes, leave_one_num))
+
+    def split_by_ratio(self, ratios: list[float], group_by: str | None = None) -> list[Any]:
+        """Split each group's rows by ratio, as RecBole does and in its order.
+
+        Args:
+            ratios: Shares of the parts; they need not sum to 1.
+            group_by: Field to group by; without one, all rows are one group.
+        """
+        if group_by is None:
+            return list(super().split_by_ratio(ratios))
+        shares = [ratio / sum(ratios) for ratio in ratios]
+        groups = self._grouped_index(self.inter_feat[group_by].numpy())
+        sizes, size_of_group = np.unique(groups.sizes, return_inverse=True)
+        cuts = [self._calcu_split_ids(tot=int(size), ratios=shares) for size in sizes]
+        return self._parts(groups.cut(np.array(cuts)[size_of_group]))
+
+    def time_based_split(self, ratios: list[float], group_by: str) -> list[Any]:
+        """Split by one point in time for all, as RecBole does and in its order.
+
+        Args:
+            ratios: Shares of train, valid and test; they need not sum to 1.
+            group_by: Field to group by.
+        """
+        shares = [ratio / sum(ratios) for ratio in ratios]
+        times = self.inter_feat[self.time_field].numpy()
+        is_early = times <= np.percentile(times, 100 * (1 - shares[-1]))
+        groups = self._grouped_index(self.inter_feat[group_by].numpy())
+        early = np.add.reduceat(is_early[groups.rows].astype(np.int64), groups.starts())
+        train = (early * (shares[0] / (1 - shares[2]))).astype(np.int64)
+        return self._parts(groups.cut(np.stack([train, early], axis=1)))
+
+    def split_by_user(self, ratios: list[float]) -> list[Any]:
+        """Deal whole users into train, valid and test (the paper, section 4.1.1).
+
+        Args:
+            ratios: Shares of the users, above 0; they need not sum to 1.
+
+        Raises:
+            UsageError: There are too few users to give each part one.
+        """
+        users, row_user = np.unique(self.inter_feat[self.uid_field].numpy(), return_inverse=True)
+        shares = [ratio / sum(ratios) for ratio in ratios]
+        cuts = self._calcu_split_ids(tot=len(users), ratios=shares)
+        counts = np.diff([0, *cuts, len(users)])
+        if counts.min() < 1:
+            raise UsageError(
+                f"eval_args split: US {ratios} deals {len(users)} users with histories into "
+                f"{counts.tolist()}; each of train, valid and test needs one"
+            )
+        part = deal_parts(len(users), counts.tolist(), self.config["seed"])[row_user]
+        return self._parts([np.flatnonzero(part == number) for number in range(len(counts))])
+
+    def _parts(self, rows_of_parts: list[np.ndarray]) -> list[Any]:
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[rows]) for rows in rows_of_parts]
+
+
+class SequentialWindowDataset(WindowedDataset, SequentialDataset):
+    """Lazy windows for sequential models: RecBole's columns, value for value."""
+
+
+class KGWindowDataset(WindowedDataset, KGSeqDataset):
+    """Lazy windows for sequential models with a knowledge graph (GRU4RecKG, KSR)."""
+
+
+class DIENWindowDataset(WindowedDataset, DIENDataset):
+    """Lazy windows with the negative items that DIEN's auxiliary loss reads.
+
+    As in RecBole, the negatives lie in the order of the file while histories are sorted, so a
+    negative may be the positive item itself, and lists are int64 or float64.
+    """
+
+    def _histories(self, columns: dict[str, Tensor]) -> dict[str, HistoryField]:
+        histories = {}
+        tokens = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ)
+        for name, history in super()._histories(columns).items():
+            dtype = torch.int64 if self.field2type[name] in tokens else torch.float64
+            histories[name] = replace(history, dtype=dtype)
+            if name == getattr(self, f"{self.iid_field}_list_field"):
+                negatives = replace(histories[name], values=pad(self.neg_item_list))
+                histories[self.neg_item_list_field] = negatives
+        return histories
+
+
+class ContextWindowDataset(WindowedDataset):
+    """Lazy windows for context-aware models: the history of item ids is a feature of the user.
+
+    The feature is a token sequence of the items' own tokens, so every model that takes features
+    takes it. The histories' length goes into batches too, but is no feature of the model.
+
+    Args:
+        config: RecBole's configuration.
+
+    Raises:
+        UsageError: ``repeatable`` is not set; windows of one user are queries of their own.
+    """
+
+    only_by_time = False
+
+    def __init__(self, config: Any) -> None:
+        if not config["repeatable"]:
+            raise UsageError(
+                f"{config['model']} with histories needs 'repeatable: True', since negatives are "
+                f"drawn for each window; it is {config['repeatable']}"
+            )
+        self.max_item_list_len = config["MAX_ITEM_LIST_LENGTH"]
+        self.item_list_length_field = config["ITEM_LIST_LENGTH_FIELD"]
+        super().__init__(config)
+
+    def _aug_presets(self) -> None:
+        history = self.iid_field + self.config["LIST_SUFFIX"]
+        self.set_field_property(
+            history, FeatureType.TOKEN_SEQ, FeatureSource.USER, self.max_item_list_len
+        )
+        self.field2id_token[history] = self.field2id_token[self.iid_field]
+        self.field2token_id[history] = self.field2token_id[self.iid_field]
+
+    def _histories(self, columns: dict[str, Tensor]) -> dict[str, HistoryField]:
+        history = self.iid_field + self.config["LIST_SUFFIX"]
+        return {history: self._history(history, columns[self.iid_field])}

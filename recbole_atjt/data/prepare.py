@@ -1,0 +1,170 @@
+"""From a configuration to a dataset, from a dataset to its three loaders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import recbole.data.dataset as recbole_datasets
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataset import Dataset, KnowledgeBasedDataset
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.sampler import KGSampler
+from recbole.utils import ModelType
+
+from recbole_atjt.data.dataset import (
+    ContextWindowDataset,
+    DIENWindowDataset,
+    KGWindowDataset,
+    SequentialWindowDataset,
+    WindowedDataset,
+)
+from recbole_atjt.data.files import ensure_files, require_columns
+from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
+from recbole_atjt.errors import UsageError
+
+_CLASS_OF_MODEL: dict[str, type[Any]] = {
+    "DIEN": DIENWindowDataset,
+    "GRU4RecKG": KGWindowDataset,
+    "KSR": KGWindowDataset,
+}
+_CLASS_OF_TYPE = {
+    ModelType.SEQUENTIAL: SequentialWindowDataset,
+    ModelType.CONTEXT: ContextWindowDataset,
+    ModelType.KNOWLEDGE: KnowledgeBasedDataset,
+}
+_FILTERS = (
+    "val_interval",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "filter_inter_by_user_or_item",
+)
+
+
+def dataset_class(config: Any) -> type[Any]:
+    """Choose the dataset class of a model, by the names of its classes or by its type."""
+    for base in config.model_class.__mro__:
+        if base.__name__ in _CLASS_OF_MODEL:
+            return _CLASS_OF_MODEL[base.__name__]
+    by_type: type[Any] = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], Dataset)
+    if issubclass(by_type, WindowedDataset):
+        return by_type
+    chosen: type[Any] = getattr(recbole_datasets, f"{config['model']}Dataset", by_type)
+    return chosen
+
+
+def create_dataset(config: Any) -> Any:
+    """Load a dataset for a model: lazy windows where it reads histories, RecBole's own elsewhere.
+
+    Unlike RecBole's function of this name it neither reads nor writes pickles.
+
+    Args:
+        config: RecBole's configuration.
+
+    Raises:
+        UsageError: A file, a column or all interactions are missing, or the split does not go
+            with the model.
+    """
+    chosen = dataset_class(config)
+    kind = check_split(config["eval_args"]["split"])
+    _ensure_all_files(config, chosen)
+    if kind == "US" and not issubclass(chosen, WindowedDataset):
+        raise UsageError(
+            f"eval_args split: US keeps whole users from training, which {config['model']} cannot "
+            "serve since it reads no history; use RS or LS"
+        )
+    if not issubclass(chosen, WindowedDataset):
+        require_columns(config, ["USER_ID_FIELD", "ITEM_ID_FIELD"])
+        by_time = config["eval_args"]["order"] == "TO" or kind == "TS"
+        if by_time and not config["benchmark_filename"]:
+            require_columns(config, ["TIME_FIELD"], f"eval_args order TO and split {kind}: ")
+    try:
+        return chosen(config)
+    except ValueError as error:
+        if "feat is empty" not in str(error):
+            raise
+    settings = ", ".join(f"{key}={config[key]}" for key in _FILTERS if config[key] is not None)
+    raise UsageError(
+        f"nothing is left of dataset '{config['dataset']}' after filtering by {settings}"
+    )
+
+
+def _ensure_all_files(config: Any, chosen: type[Any]) -> None:
+    """Check the files that a dataset class reads beside interactions, users and items, too."""
+    folder, name, ready = config["data_path"], config["dataset"], config["benchmark_filename"]
+    if ready is not None and len(ready) != len(PARTS):
+        raise UsageError(
+            f"benchmark_filename: {ready} must name three files, for {', '.join(PARTS)}"
+        )
+    ensure_files(folder, name, ready, config["local_rank"] or 0)
+    graph = ["kg", "link"] if issubclass(chosen, KnowledgeBasedDataset) else []
+    for suffix in [*graph, *(config["additional_feat_suffix"] or [])]:
+        file = Path(folder) / f"{name}.{suffix}"
+        if not file.is_file():
+            raise UsageError(f"{config['model']} needs the file {file}, which does not exist")
+
+
+class WindowSortDataLoader(FullSortEvalDataLoader):
+    """Full ranking for context-aware models: each window is a query, ranked against all items.
+
+    A batch holds as many windows as ``eval_batch_size`` holds full rankings.
+    """
+
+    @property
+    def is_sequential(self) -> bool:
+        """Queries are windows, not users."""
+        return True
+
+    @is_sequential.setter
+    def is_sequential(self, value: bool) -> None:
+        """Ignore RecBole's guess from the model's type."""
+
+    def _init_batch_size_and_step(self) -> None:
+        items = self._dataset.item_num
+        self.step = max(self.config["eval_batch_size"] // items, 1)
+        self.set_batch_size(self.step * items)
+
+
+def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
+    """Split a dataset and make its loaders, as RecBole's ``data_preparation`` without pickles.
+
+    Args:
+        config: RecBole's configuration.
+        dataset: What `create_dataset` returned, or a dataset of RecBole's own.
+
+    Returns:
+        Loaders for training, validation and test.
+
+    Raises:
+        UsageError: The split leaves a part empty that should not be.
+    """
+    parts = dataset.build()
+    _refuse_empty_parts(config, parts)
+    samplers = create_samplers(config, dataset, parts)
+    train: dict[str, Any] = {"shuffle": config["shuffle"]}
+    if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+        arguments = config["train_neg_sample_args"]
+        graph = KGSampler(dataset, arguments["distribution"], arguments["alpha"])
+        train = {"kg_sampler": graph, "shuffle": True}
+    loaders = [get_dataloader(config, "train")(config, parts[0], samplers[0], **train)]
+    for phase, part, sampler in zip(PARTS[1:], parts[1:], samplers[1:]):
+        loader = get_dataloader(config, phase)
+        ranks_windows = isinstance(part, ContextWindowDataset) and loader is FullSortEvalDataLoader
+        if ranks_windows or not len(part):
+            loader = WindowSortDataLoader
+        loaders.append(loader(config, part, sampler, shuffle=False))
+    return loaders[0], loaders[1], loaders[2]
+
+
+def _refuse_empty_parts(config: Any, parts: list[Any]) -> None:
+    """Raise if a part is empty that the split gives a share."""
+    split = config["eval_args"]["split"]
+    [(kind, value)] = split.items()
+    without = {LEAVE_ONE_OUT[1]: "test", LEAVE_ONE_OUT[2]: "valid"}
+    for position, (phase, part) in enumerate(zip(PARTS, parts)):
+        asked = without.get(value) != phase if kind == "LS" else value[position] > 0
+        if not len(part) and (asked or config["benchmark_filename"]):
+            raise UsageError(
+                f"eval_args split: {split} leaves nothing for {phase} of dataset "
+                f"'{config['dataset']}'"
+            )

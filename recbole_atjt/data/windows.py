@@ -1,0 +1,319 @@
+"""Lazy prefix windows: a sequence is a start and a length in interactions sorted by user and time.
+
+RecBole builds every prefix of every user in a Python loop and stores it padded
+(``data/dataset/sequential_dataset.py``, ``data_augmentation``). Here a window is two small
+integers, and its histories are gathered when a batch is collated, with one computation of indices
+a batch and one gather a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class HistoryField:
+    """Where a ``*_list`` column comes from, and what it looks like.
+
+    Args:
+        values: Values of the sorted interactions, a row of zeros (the padding) last,
+            ``[n + 1, ...]``.
+        shape: Shape of one window's history: ``(L,)``; ``(L, S)`` for sequence fields;
+            a last dimension of 2 for numerical features.
+        dtype: Type of the gathered column.
+    """
+
+    values: Tensor
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the values at ``rows [B, P]`` of the base as ``[B, P, ...]``."""
+        flat = self.values.index_select(0, rows.view(-1))
+        gathered = flat.view(rows.shape + self.values.shape[1:])
+        if gathered.dtype != self.dtype:
+            gathered = gathered.to(self.dtype)
+        return self.widen(gathered, lead=2)
+
+    def widen(self, gathered: Tensor, lead: int) -> Tensor:
+        """Pad sequences that are shorter than the field's length; ``lead`` dimensions precede."""
+        if gathered.shape[lead:] == self.shape[1:]:
+            return gathered
+        wide = gathered.new_zeros((*gathered.shape[:lead], *self.shape[1:]))
+        wide.narrow(lead, 0, gathered.shape[lead]).copy_(gathered)
+        return wide
+
+
+@dataclass(frozen=True)
+class WindowBase:
+    """The interactions that windows point into; shared by all subsets, never changed.
+
+    Args:
+        columns: Columns sorted by user and time, a row of zeros last, ``[n + 1, ...]`` each.
+        histories: The ``*_list`` columns.
+        length_field: Name of the column of the histories' lengths.
+        max_length: L, the largest number of items of a history.
+    """
+
+    columns: dict[str, Tensor]
+    histories: dict[str, HistoryField]
+    length_field: str
+    max_length: int
+
+    def names(self) -> dict[str, None]:
+        """Return the names of all columns, in RecBole's order, as an ordered set."""
+        return dict.fromkeys([*self.columns, self.length_field, *self.histories])
+
+
+def pad(column: Tensor) -> Tensor:
+    """Return a copy of ``column [n, ...]`` with a row of zeros at its end."""
+    padded = column.new_empty((len(column) + 1, *column.shape[1:]))
+    padded[:-1] = column
+    padded[-1] = 0
+    return padded
+
+
+def find_windows(users: np.ndarray, max_length: int) -> tuple[Tensor, Tensor]:
+    """Find the prefix windows of interactions that are sorted by user and time.
+
+    Every interaction but a user's first is the target of one window; its history is what lies
+    before it, at most ``max_length`` interactions.
+
+    Args:
+        users: User of each interaction, equal users side by side, ``[n]``.
+        max_length: Largest length of a history, at least 1.
+
+    Returns:
+        Row of each window's target and length of its history, ``[m]`` each; the history is
+        the rows ``target - length .. target - 1``.
+    """
+    row_type = np.int32 if len(users) < 2**31 else np.int64
+    rows = np.arange(len(users), dtype=row_type)
+    is_first = np.ones(len(users), dtype=bool)
+    is_first[1:] = users[1:] != users[:-1]
+    first = np.maximum.accumulate(np.where(is_first, rows, 0))
+    target = rows[~is_first]
+    length = np.minimum(target - first[~is_first], max_length)
+    length_type = np.int16 if max_length < 2**15 else np.int32
+    return torch.from_numpy(target), torch.from_numpy(length.astype(length_type))
+
+
+def _as_selector(index: Any) -> Tensor | slice:
+    """Turn what RecBole indexes with (list, range, array, tensor, mask, slice) into a selector."""
+    if isinstance(index, slice):
+        return index
+    rows = index if isinstance(index, Tensor) else torch.as_tensor(np.asarray(index))
+    return rows if rows.dtype == torch.bool else rows.long()
+
+
+def _is_scalar(index: Any) -> bool:
+    if isinstance(index, (Tensor, np.ndarray)):
+        return index.ndim == 0
+    return isinstance(index, (int, np.integer))
+
+
+def _history_rows(target: Tensor, length: Tensor, positions: Tensor, padding: int) -> Tensor:
+    """Rows of the base for ``positions [P]`` of each window, ``[B, P]``; padding past its end."""
+    first = (target - length).unsqueeze(1)
+    return (positions + first).masked_fill_(positions >= length.unsqueeze(1), padding)
+
+
+class History:
+    """A ``*_list`` column whose rows are gathered when they are asked for.
+
+    It is indexed as RecBole's padded tensor ``[m, L, ...]`` would be: by a window, a slice, a
+    list, an array, a tensor or a mask, and by a tuple of that and positions, e.g. ``[:, 0]``.
+
+    Args:
+        field: Where the values lie.
+        target: Target row of each window, ``[m]``.
+        length: Length of each history, ``[m]``.
+    """
+
+    def __init__(self, field: HistoryField, target: Tensor, length: Tensor) -> None:
+        self._field, self._target, self._length = field, target, length
+        self.dtype = field.dtype
+        self.device = field.values.device
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the whole column, ``[m, L, ...]``."""
+        return torch.Size((len(self._target), *self._field.shape))
+
+    def __len__(self) -> int:
+        return len(self._target)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        index, *inner = index if isinstance(index, tuple) else (index,)
+        if _is_scalar(index):
+            row = self._one(int(index))
+            return row[tuple(inner)] if inner else row
+        positions = torch.arange(self._field.shape[0])
+        selector = _as_selector(index)
+        target, length = self._target[selector], self._length[selector]
+        if not inner:
+            return self._gather(target, length, positions)
+        if isinstance(inner[0], int):
+            gathered = self._gather(target, length, positions[inner[0]].unsqueeze(0))
+            inner[0] = 0
+        else:
+            gathered = self._gather(target, length, positions)
+        where = (slice(None), *inner)
+        return gathered[where]
+
+    def _gather(self, target: Tensor, length: Tensor, positions: Tensor) -> Tensor:
+        padding = len(self._field.values) - 1
+        return self._field.gather(_history_rows(target, length, positions, padding))
+
+    def _one(self, window: int) -> Tensor:
+        end, length = int(self._target[window]), int(self._length[window])
+        values = self._field.values[end - length : end].to(self.dtype)
+        history = values.new_zeros(self._field.shape)
+        history[:length] = self._field.widen(values, lead=1)
+        return history
+
+    def numpy(self) -> np.ndarray:
+        """Return the whole column, padded, as an array ``[m, L, ...]``."""
+        return self[:].numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+
+class WindowColumns(MutableMapping[str, Any]):
+    """The columns of windows by name: own columns first, then those gathered from the base.
+
+    Args:
+        base: What the windows point into.
+        target: Row of each window's target, ``[m]``.
+        length: Length of each window's history, ``[m]``.
+        names: Names of the visible columns, as an ordered set.
+        own: Columns that were set on these windows, ``[m, ...]`` each.
+    """
+
+    def __init__(
+        self,
+        base: WindowBase,
+        target: Tensor,
+        length: Tensor,
+        names: dict[str, None] | None = None,
+        own: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.base, self.target, self.length = base, target, length
+        self.names = base.names() if names is None else names
+        self.own = {} if own is None else own
+        self._gathered: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.names:
+            raise KeyError(name)
+        if name in self.own:
+            return self.own[name]
+        if name in self.base.histories:
+            return History(self.base.histories[name], self.target, self.length)
+        if name not in self._gathered:
+            is_length = name == self.base.length_field
+            self._gathered[name] = (
+                self.length.long()
+                if is_length
+                else self.base.columns[name].index_select(0, self.target)
+            )
+        return self._gathered[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        value = value[:] if isinstance(value, History) else torch.as_tensor(value)
+        if len(value) != len(self.target):
+            raise ValueError(
+                f"Column [{name}] has {len(value)} rows, but there are {len(self.target)} windows."
+            )
+        self.own[name] = value
+        self.names[name] = None
+
+    def __delitem__(self, name: str) -> None:
+        del self.names[name]
+        self.own.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, index: Any) -> WindowColumns:
+        """Return the columns of some windows; the base is shared."""
+        selector = _as_selector(index)
+        own = {name: column[selector] for name, column in self.own.items()}
+        target, length = self.target[selector], self.length[selector]
+        return WindowColumns(self.base, target, length, dict(self.names), own)
+
+    def gather(self) -> dict[str, Tensor]:
+        """Return every column of all these windows as RecBole's padded tensor."""
+        base, target, length = self.base, self.target.long(), self.length.long()
+        padding = len(next(iter(base.columns.values()))) - 1
+        rows = _history_rows(target, length, torch.arange(base.max_length), padding)
+        gathered = {}
+        for name in self.names:
+            if name in self.own:
+                gathered[name] = self.own[name]
+            elif name in base.histories:
+                gathered[name] = base.histories[name].gather(rows)
+            elif name == base.length_field:
+                gathered[name] = length
+            else:
+                gathered[name] = base.columns[name].index_select(0, target)
+        return gathered
+
+    def forget(self) -> None:
+        """Free the columns that were gathered on access; they are gathered again when needed."""
+        self._gathered.clear()
+
+
+class Windows(Interaction):
+    """Prefix windows in the place of the padded `Interaction` of RecBole's sequential dataset.
+
+    Columns, sorting, shuffling and dropping work as RecBole's do. ``windows[index]`` is again
+    lazy and shares the base; `materialize` makes the batch. A whole column can be set (a weight,
+    a label); elements of a column cannot, since columns are gathered copies.
+
+    Args:
+        columns: The columns of the windows.
+    """
+
+    def __init__(self, columns: WindowColumns) -> None:
+        self.interaction = columns
+        self.length = len(columns.target)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return self.interaction[index]
+        if _is_scalar(index):
+            return self.materialize([int(index)])[0]
+        return Windows(self.interaction.take(index))
+
+    def materialize(self, index: Any) -> Interaction:
+        """Gather a batch: every column that RecBole's would have, value for value.
+
+        Args:
+            index: Windows, as ``inter_feat[index]`` takes them.
+
+        Returns:
+            Histories are left-aligned and padded with zeros, ``[B, L, ...]``.
+        """
+        return Interaction(self.interaction.take(index).gather())
+
+    def _reindex(self, index: Any) -> None:
+        self.interaction = self.interaction.take(index)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Windows:
+        columns = self.interaction
+        own = {name: column.clone() for name, column in columns.own.items()}
+        return Windows(
+            WindowColumns(columns.base, columns.target, columns.length, dict(columns.names), own)
+        )

@@ -1,0 +1,34 @@
+"""Errors that a person can cause; each carries one clear line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AtjtError(Exception):
+    """Base of all errors this package raises on purpose; ``exit_code`` is the command's exit code."""
+
+    exit_code = 1
+
+
+class UsageError(AtjtError):
+    """Wrong usage: names the value that was given and what would be right. Exit code 2."""
+
+    exit_code = 2
+
+
+class TrainingError(AtjtError):
+    """Training could not go on; what was saved before stays. Exit code 1."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the closest known name, or an empty string.
+
+    Args:
+        name: What was given.
+        known: All names that would be right.
+    """
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f", did you mean '{by_lower[close[0]]}'?" if close else ""

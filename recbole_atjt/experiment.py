@@ -1,0 +1,233 @@
+"""The only assembly: from names and settings to trained, evaluated, written-down runs."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import init_logger, init_seed
+
+from recbole_atjt.checkpoint import plain_config
+from recbole_atjt.config import DenoisingConfig
+from recbole_atjt.data.prepare import create_dataset, prepare_loaders
+from recbole_atjt.errors import AtjtError
+from recbole_atjt.pretraining import build_pretrained, needs_pretraining, pretrain
+from recbole_atjt.report.recognition import measure_weights
+from recbole_atjt.report.result import ExperimentResult, RunResult
+from recbole_atjt.trainer import DenoisingTrainer
+from recbole_atjt.wrapper import DenoisingRecommender
+
+
+
+class Interrupted(AtjtError):
+    """Training was interrupted from the keyboard; says what was saved."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run to make: what varies between the runs of a call."""
+
+    model: str | type[AbstractRecommender]
+    dataset: str
+    weighting: str | None
+    seed: int | None
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.model if isinstance(self.model, str) else self.model.__name__
+
+
+def run(
+    model: Any = "SASRec",
+    dataset: Any = "ml-100k",
+    weighting: Any = None,
+    seed: Any = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    output_dir: str | Path | None = None,
+) -> ExperimentResult:
+    """Train and evaluate; a list for one of the first four means one run for each of its entries.
+
+    Args:
+        model: Name of a RecBole model, or a model class.
+        dataset: Name of a dataset.
+        weighting: Name of a strategy; by default what the config files or ``config_dict`` say.
+        seed: Seed of a run; by default the config's.
+        config_file_list: RecBole config files.
+        config_dict: RecBole's and our keys.
+        output_dir: Where result.json and the checkpoints go; by default
+            ``runs/<model>-<dataset>-<time>``.
+
+    Returns:
+        All runs; result.json is written after each of them.
+
+    Raises:
+        UsageError: Wrong usage, found before anything is trained where that is possible.
+        TrainingError: Training could not go on.
+        Interrupted: Ctrl-C.
+    """
+    cells = [
+        Cell(*chosen)
+        for chosen in product(*map(_listed, (model, dataset)), _listed(weighting), _listed(seed))
+    ]
+    configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
+    if output_dir is None:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        output_dir = Path("runs") / f"{cells[0].name}-{cells[0].dataset}-{stamp}"
+    result = ExperimentResult(Path(output_dir))
+    if not logging.getLogger().handlers:
+        init_logger(configs[0])
+    for number, config in enumerate(configs, start=1):
+        logging.getLogger().info(
+            f"run {number} of {len(configs)}: {config['model']} on {config['dataset']}, "
+            f"weighting {config['weighting']}, seed {config['seed']}"
+        )
+        result.runs.append(_Run(config, result.output_dir / "checkpoints").make())
+        result.write()
+    return result
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _build_config(
+    cell: Cell, files: Sequence[str] | None, given: Mapping[str, Any] | None
+) -> DenoisingConfig:
+    changes = {"weighting": cell.weighting, "seed": cell.seed}
+    values = {**(given or {}), **{k: v for k, v in changes.items() if v is not None}}
+    return DenoisingConfig(cell.model, cell.dataset, files, values)
+
+
+class _Run:
+    """One run, from config to result."""
+
+    def __init__(self, config: DenoisingConfig, folder: Path) -> None:
+        self.config = config
+        self.name = "-".join(
+            str(config[key]) for key in ("model", "dataset", "weighting", "seed")
+        )
+        self.folder = folder
+        self.trainer: DenoisingTrainer | None = None
+
+    def make(self) -> RunResult:
+        """Prepare, train, evaluate, describe."""
+        start = perf_counter()
+        train_data, valid_data, test_data = self._prepare()
+        prepared = perf_counter()
+        assert self.trainer is not None
+        show = self.config["show_progress"]
+        try:
+            self.trainer.fit(train_data, valid_data, show_progress=show)
+        except KeyboardInterrupt as error:
+            raise Interrupted(self._what_was_saved()) from error
+        valid = self.trainer.evaluate(valid_data, show_progress=show)
+        test = self.trainer.evaluate(test_data, load_best_model=False, show_progress=show)
+        done = perf_counter()
+        epochs = self.trainer.epoch_seconds
+        seconds = {
+            "prepare": prepared - start,
+            "train": sum(epochs),
+            "epoch": sum(epochs) / max(1, len(epochs)),
+            "evaluate": done - prepared - sum(epochs),
+        }
+        return self._describe(valid, test, seconds)
+
+    def _prepare(self) -> tuple[Any, Any, Any]:
+        config = self.config
+        init_seed(config["seed"], config["reproducibility"])
+        dataset = create_dataset(config)
+        loaders = prepare_loaders(config, dataset)
+        train_data = loaders[0]
+        config["checkpoint_dir"] = str(self.folder)
+        if needs_pretraining(config):
+            path = self.folder / f"S3Rec-{config['dataset']}-{config['seed']}-pretrain.safetensors"
+            if not path.exists():
+                config["train_stage"] = "pretrain"
+                init_seed(config["seed"], config["reproducibility"])
+                pretrain(config, train_data, path)
+            config["pre_model_path"], config["train_stage"] = str(path), "finetune"
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        model = self._build_model(train_data._dataset)
+        self.trainer = DenoisingTrainer(config, model)
+        self.trainer.saved_model_file = str(self.folder / f"{self.name}.safetensors")
+        return loaders
+
+    def _build_model(self, dataset: Any) -> Any:
+        config = self.config
+        if config["model"] == "S3Rec" and config["train_stage"] == "finetune":
+            model = build_pretrained(config, dataset)
+        else:
+            model = config.model_class(config, dataset)
+        model = model.to(config["device"])
+        if config["weighting"] == "none":
+            return model
+        return DenoisingRecommender(model, config, dataset)
+
+    def _describe(
+        self, valid: Mapping[str, float], test: Mapping[str, float], seconds: dict[str, float]
+    ) -> RunResult:
+        trainer, config = self.trainer, self.config
+        assert trainer is not None
+        weighting = trainer.weighting
+        weights = None
+        if weighting is not None:
+            weights = measure_weights(weighting, trainer.loader, config["seed"])
+            if weights is not None:
+                weights["epochs"] = trainer.history
+        return RunResult(
+            model=config["model"],
+            dataset=config["dataset"],
+            weighting=config["weighting"],
+            seed=config["seed"],
+            valid={key: float(value) for key, value in valid.items()},
+            test={key: float(value) for key, value in test.items()},
+            best_epoch=trainer.best_epoch,
+            epochs=len(trainer.epoch_seconds),
+            seconds=seconds,
+            parameters={
+                "recommender": _count(trainer.model),
+                "recogniser": 0 if weighting is None else _count(weighting),
+            },
+            weights=weights,
+            warnings=trainer.warnings,
+            checkpoint=trainer.saved_model_file,
+            versions=_versions(),
+            config=plain_config(config),
+        )
+
+    def _what_was_saved(self) -> str:
+        trainer = self.trainer
+        assert trainer is not None
+        kept = (
+            f"the best model (epoch {trainer.best_epoch}) is kept in {trainer.saved_model_file}"
+            if trainer.best_epoch >= 0
+            else "no model was saved yet"
+        )
+        return f"interrupted in epoch {len(trainer.epoch_seconds)} of {self.name}: {kept}"
+
+
+def _count(module: Any) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _versions() -> dict[str, str]:
+    names = ("recbole", "torch", "numpy", "pandas", "scipy")
+    from recbole_atjt import __version__
+
+    found = {"recbole_atjt": __version__, "python": platform.python_version()}
+    return {**found, **{name: version(name) for name in names}}
+
+

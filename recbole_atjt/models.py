@@ -1,0 +1,63 @@
+"""Which models there are: RecBole's registry, read without importing optional libraries."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from functools import lru_cache
+
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import ModelType
+
+from recbole_atjt.errors import UsageError, nearest
+
+_ROOMS = {
+    ModelType.GENERAL: "general_recommender",
+    ModelType.SEQUENTIAL: "sequential_recommender",
+    ModelType.CONTEXT: "context_aware_recommender",
+}
+#: Families of RecBole that this package does not train, with the reason.
+_REFUSED_ROOMS = {"knowledge_aware_recommender": "knowledge-aware"}
+
+
+@lru_cache(maxsize=None)
+def registered_models(kind: ModelType | None = None) -> dict[str, type[AbstractRecommender]]:
+    """Return RecBole's models by name.
+
+    Args:
+        kind: ``ModelType.SEQUENTIAL``, ``CONTEXT`` or ``GENERAL``; None for all three.
+    """
+    found: dict[str, type[AbstractRecommender]] = {}
+    for room_kind, room in _ROOMS.items():
+        if kind in (None, room_kind):
+            found.update(_models_of(room))
+    return {name: model for name, model in found.items() if kind in (None, model.type)}
+
+
+def _models_of(room: str) -> dict[str, type[AbstractRecommender]]:
+    package = importlib.import_module(f"recbole.model.{room}")
+    return {
+        name: value
+        for name, value in vars(package).items()
+        if inspect.isclass(value)
+        and issubclass(value, AbstractRecommender)
+        and value.__module__ == f"recbole.model.{room}.{name.lower()}"
+    }
+
+
+def find_model(name: str) -> type[AbstractRecommender]:
+    """Return the registered model called ``name``.
+
+    Raises:
+        UsageError: No such model, or one of a family that is not trained here.
+    """
+    known = registered_models()
+    if name in known:
+        return known[name]
+    for room, family in _REFUSED_ROOMS.items():
+        if name in _models_of(room):
+            raise UsageError(
+                f"model={name} is a {family} model: general, sequential and context-aware "
+                "models are trained here"
+            )
+    raise UsageError(f"model={name} is unknown{nearest(name, known)}: use a model of RecBole 1.2.1")

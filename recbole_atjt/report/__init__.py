@@ -1,0 +1,1 @@
+"""What a run leaves behind: its typed result, result.json, and the table on the screen."""

@@ -1,0 +1,71 @@
+"""Does the recogniser recognise? Weights of original and replaced sequences (ATJT, Table 5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+#: Sequences of each group that are scored, at most.
+SEQUENCES = 20_000
+
+
+@torch.no_grad()
+def measure_weights(weighting: Any, loader: Any, seed: int) -> dict[str, Any] | None:
+    """Compare the raw weights of sequences with those of their replaced copies.
+
+    Every sequence is scored by the recogniser of its own group, which never trained on its user.
+    Each copy is corrupted as in training, with a generator of its own, so that measuring changes
+    nothing.
+
+    Args:
+        weighting: The strategy after training.
+        loader: The :class:`PhaseLoader` it was trained with.
+        seed: Seed of the choice of sequences and of their replacements.
+
+    Returns:
+        ``original`` and ``replaced`` with ``mean`` and ``variance``, and the ``auroc`` of telling
+        them apart; None for a strategy without a recogniser.
+    """
+    corruption = getattr(weighting, "corruption", None)
+    if corruption is None:
+        return None
+    device = weighting.item_frequency.device
+    generator = torch.Generator().manual_seed(seed)
+    original, replaced = [], []
+    for group, rows in enumerate(loader.rows):
+        rows = rows[torch.randperm(len(rows), generator=generator)[:SEQUENCES]]
+        for part in torch.split(rows, 2048):
+            history, target = loader.sequences_of(part)
+            copy = _corrupt_all(corruption, history, target, generator)
+            original.append(weighting.recognize(group, history.to(device), target.to(device)))
+            replaced.append(weighting.recognize(group, *(x.to(device) for x in copy)))
+    first, second = torch.cat(original).cpu(), torch.cat(replaced).cpu()
+    return {
+        "original": _moments(first),
+        "replaced": _moments(second),
+        "auroc": auroc(first, second),
+    }
+
+
+def _corrupt_all(
+    corruption: Any, history: Tensor, target: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Corrupt every row, as training corrupts a share of them."""
+    whole = replace(corruption, share=1.0)
+    changed, other, _ = whole.corrupt(history, target, generator)
+    return changed, other
+
+
+def _moments(values: Tensor) -> dict[str, float]:
+    return {"mean": float(values.mean()), "variance": float(values.var(unbiased=False))}
+
+
+def auroc(higher: Tensor, lower: Tensor) -> float:
+    """Return the chance that a value of ``higher [n]`` exceeds one of ``lower [m]``, ties half."""
+    ranks = rankdata(torch.cat((higher, lower)).numpy())
+    n, m = len(higher), len(lower)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))

@@ -1,0 +1,75 @@
+"""The typed result of a call, and the result.json it becomes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One training run.
+
+    Attributes:
+        model: Name of the recommender.
+        dataset: Name of the dataset.
+        weighting: Name of the strategy.
+        seed: Seed of the run.
+        valid: Validation metrics of the best epoch.
+        test: Test metrics of the best epoch's model.
+        best_epoch: Epoch that validation chose, from 0.
+        epochs: Number of epochs trained.
+        seconds: ``prepare``, ``train`` (all epochs), ``epoch`` (mean), ``evaluate``.
+        parameters: Trainable parameters of ``recommender`` and ``recogniser``.
+        weights: ``original`` and ``replaced`` with mean and variance, ``auroc`` and ``epochs``
+            (figures of each epoch); None without a recogniser.
+        warnings: What the log warned about.
+        checkpoint: File that holds the best model.
+        versions: Versions of the packages that matter.
+        config: Every setting of the run, as plain JSON values.
+    """
+
+    model: str
+    dataset: str
+    weighting: str
+    seed: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    best_epoch: int
+    epochs: int
+    seconds: dict[str, float]
+    parameters: dict[str, int]
+    weights: dict[str, Any] | None
+    warnings: list[str]
+    checkpoint: str
+    versions: dict[str, str]
+    config: dict[str, Any]
+
+
+@dataclass
+class ExperimentResult:
+    """All runs of a call, in the order they were made.
+
+    Attributes:
+        output_dir: Folder of result.json and of the checkpoints.
+        runs: One entry a run.
+    """
+
+    output_dir: Path
+    runs: list[RunResult] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        """Where result.json lies."""
+        return self.output_dir / "result.json"
+
+    def write(self) -> None:
+        """Write result.json by rename, so that it is never half."""
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"runs": [asdict(run) for run in self.runs]}, indent=2)
+        temporary = self.path.with_suffix(".json.tmp")
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, self.path)

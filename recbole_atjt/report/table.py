@@ -1,0 +1,75 @@
+"""The comparison that a call ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+from recbole_atjt.report.result import RunResult
+
+
+def comparison(runs: Sequence[RunResult]) -> str:
+    """Return test metrics of every strategy beside each other, as text.
+
+    Several seeds give mean and standard deviation; strategies beside ``none`` also show their
+    change against it, in percent.
+
+    Args:
+        runs: Runs of any models, datasets, strategies and seeds.
+    """
+    blocks = []
+    for model, dataset in dict.fromkeys((run.model, run.dataset) for run in runs):
+        chosen = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
+        blocks.append(_block(f"{model} on {dataset}, test", chosen))
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, runs: Sequence[RunResult]) -> str:
+    by_weighting = {
+        name: [run for run in runs if run.weighting == name]
+        for name in dict.fromkeys(run.weighting for run in runs)
+    }
+    metrics = list(runs[0].test)
+    header = [title, *metrics, "s/epoch"]
+    rows = [header]
+    base = by_weighting.get("none")
+    for name, group in by_weighting.items():
+        seeds = f" ({len(group)} seeds)" if len(group) > 1 else ""
+        cells = [_figure([run.test[metric] for run in group]) for metric in metrics]
+        rows.append([name + seeds, *cells, f"{mean(r.seconds['epoch'] for r in group):.1f}"])
+        if base and name != "none":
+            rows.append(["  against none", *(_change(base, group, m) for m in metrics), ""])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = ["  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows]
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join([*lines, *_recognition(by_weighting)])
+
+
+def _recognition(by_weighting: dict[str, list[RunResult]]) -> list[str]:
+    lines = []
+    for name, group in by_weighting.items():
+        weights = [run.weights for run in group if run.weights]
+        if weights:
+            original = mean(w["original"]["mean"] for w in weights)
+            replaced = mean(w["replaced"]["mean"] for w in weights)
+            area = mean(w["auroc"] for w in weights)
+            lines.append(
+                f"{name}: mean weight {original:.3f} of original and {replaced:.3f} of replaced "
+                f"sequences of users the recogniser never saw (AUROC {area:.3f})"
+            )
+    return lines
+
+
+def _figure(values: Sequence[float]) -> str:
+    spread = f" ±{stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{mean(values):.4f}{spread}"
+
+
+def _change(base: Sequence[RunResult], group: Sequence[RunResult], metric: str) -> str:
+    before = mean(run.test[metric] for run in base)
+    after = mean(run.test[metric] for run in group)
+    return f"{(after / before - 1) * 100:+.2f} %" if before else "n/a"
+
+
+def _pad(cell: str, width: int, column: int) -> str:
+    return cell.rjust(width) if column else cell.ljust(width)

@@ -1,0 +1,160 @@
+"""The typed view of this package's keys; the one place that reads them from a RecBole config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_atjt.data.corruption import REPLACEMENTS, SOURCES
+from recbole_atjt.errors import UsageError, nearest
+from recbole_atjt.recognizer import ATTENTIONS
+from recbole_atjt.resources import properties_path
+from recbole_atjt.weighting.table import strategy_names
+
+SCHEDULES = ("interleaved", "paper")
+NORMALIZATIONS = ("none", "mean")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A key of ours as its YAML file gives it: default, type and one sentence."""
+
+    key: str
+    default: Any
+    kind: str
+    text: str
+
+
+_LINE = re.compile(r"^(?P<key>\w+):.*?#\s*\((?P<kind>[^)]*)\)\s*(?P<text>.*)$")
+
+
+@lru_cache(maxsize=None)
+def explained_keys() -> tuple[Explained, ...]:
+    """Return every key of ours with default and explanation, read from ``properties/``."""
+    found = []
+    for path in (_overall(), *sorted((properties_path() / "weighting").glob("*.yaml"))):
+        text = path.read_text(encoding="utf-8")
+        defaults = yaml.safe_load(text) or {}
+        for match in filter(None, map(_LINE.match, text.splitlines())):
+            key = match["key"]
+            found.append(Explained(key, defaults[key], match["kind"], match["text"]))
+    return tuple(found)
+
+
+def _overall() -> Path:
+    return properties_path() / "overall.yaml"
+
+
+@lru_cache(maxsize=None)
+def _defaults() -> dict[str, Any]:
+    return {item.key: item.default for item in explained_keys()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of the weighting; names are the config keys.
+
+    Build it with :func:`read_settings`. ``properties/weighting/*.yaml`` explains every key.
+    """
+
+    weighting: str
+    atjt_groups: int
+    atjt_alpha: float
+    atjt_scale_alpha: bool
+    atjt_replace: str
+    atjt_replace_from: str
+    atjt_replace_count: int
+    atjt_noise_share: float
+    atjt_schedule: str
+    atjt_phase_epochs: int
+    atjt_normalize: str
+    atjt_joint_gradient: bool
+    atjt_strength: float
+    atjt_recognizer_embedding_size: int
+    atjt_recognizer_attention_hidden_size: int
+    atjt_recognizer_output_hidden_sizes: tuple[int, ...]
+    atjt_recognizer_dropout: float
+    atjt_recognizer_attention: str
+    atjt_recognizer_learning_rate: float
+    dnr_epochs: int
+
+    def __post_init__(self) -> None:
+        _choose(self, "weighting", strategy_names())
+        _choose(self, "atjt_replace", REPLACEMENTS)
+        _choose(self, "atjt_replace_from", SOURCES)
+        _choose(self, "atjt_schedule", SCHEDULES)
+        _choose(self, "atjt_normalize", NORMALIZATIONS)
+        _choose(self, "atjt_recognizer_attention", ATTENTIONS)
+        _require(self, "atjt_groups", lambda v: v >= 2, "at least 2")
+        _require(self, "atjt_alpha", lambda v: v >= 0, "at least 0")
+        _require(self, "atjt_noise_share", lambda v: 0 < v < 1, "inside (0, 1)")
+        _require(self, "atjt_strength", lambda v: 0 < v <= 1, "inside (0, 1]")
+        _require(self, "atjt_recognizer_dropout", lambda v: 0 <= v < 1, "inside [0, 1)")
+        _require(self, "atjt_recognizer_learning_rate", lambda v: v > 0, "above 0")
+        for key in (
+            "atjt_replace_count",
+            "atjt_phase_epochs",
+            "dnr_epochs",
+            "atjt_recognizer_embedding_size",
+            "atjt_recognizer_attention_hidden_size",
+        ):
+            _require(self, key, lambda v: v >= 1, "at least 1")
+        _require(
+            self, "atjt_recognizer_output_hidden_sizes", lambda v: min(v) >= 1, "widths of at least 1"
+        )
+
+
+def _choose(settings: Settings, key: str, choices: tuple[str, ...]) -> None:
+    value = getattr(settings, key)
+    if value not in choices:
+        raise UsageError(
+            f"{key}={value} is unknown{nearest(value, choices)}: use one of {', '.join(choices)}"
+        )
+
+
+def _require(
+    settings: Settings, key: str, holds: Callable[[Any], bool], expected: str
+) -> None:
+    value = getattr(settings, key)
+    if not holds(value):
+        raise UsageError(f"{key}={value} is out of range: it must be {expected}")
+
+
+def read_settings(config: Mapping[str, Any]) -> Settings:
+    """Read the settings from a RecBole config; keys it lacks take our defaults.
+
+    Args:
+        config: ``recbole.config.Config`` or any mapping with ``[]`` and ``in``.
+
+    Raises:
+        UsageError: A value of the wrong type or out of range.
+    """
+    values = {}
+    for item in fields(Settings):
+        given = config[item.name] if item.name in config else _defaults()[item.name]
+        values[item.name] = _typed(item.name, str(item.type), given)
+    return Settings(**values)
+
+
+def _typed(key: str, kind: str, value: Any) -> Any:
+    """Check the type of a value; whole numbers serve as floats, lists as tuples."""
+    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind.startswith("tuple"):
+        sizes = value if isinstance(value, (list, tuple)) else [value]
+        if sizes and all(isinstance(s, int) and not isinstance(s, bool) for s in sizes):
+            return tuple(sizes)
+        raise UsageError(f"{key}={value} is not a list of whole numbers, such as [256, 64]")
+    wanted = {"int": int, "float": float, "bool": bool, "str": str}[kind]
+    if kind == "str" and value is None:
+        value = "none"
+    if not isinstance(value, wanted) or (kind == "int" and isinstance(value, bool)):
+        named = {"int": "a whole number", "float": "a number", "bool": "True or False"}
+        raise UsageError(f"{key}={value} is not {named.get(kind, 'a name')}")
+    return value

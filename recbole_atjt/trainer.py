@@ -1,0 +1,229 @@
+"""RecBole's Trainer with single verbs overridden: phases, two optimisers, safe checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import set_color
+from torch import nn
+
+from recbole_atjt import checkpoint
+from recbole_atjt.data.groups import deal_users
+from recbole_atjt.data.loaders import PhaseLoader
+from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.evaluation import JointEvaluation
+from recbole_atjt.optimizer import JointOptimizer
+from recbole_atjt.resume import resume_training, save_training
+from recbole_atjt.wrapper import DenoisingRecommender
+
+#: The mean weight should stay inside; outside, weights have collapsed or do not weigh.
+HEALTHY_MEAN_WEIGHT = (0.05, 0.95)
+
+
+class DenoisingTrainer(JointEvaluation, Trainer):  # type: ignore[misc]
+    """Trains a :class:`DenoisingRecommender`; a bare RecBole model trains exactly as in RecBole.
+
+    Args:
+        config: RecBole's ``Config`` or ours.
+        model: A :class:`DenoisingRecommender`, or any RecBole model.
+    """
+
+    def __init__(self, config: Any, model: nn.Module) -> None:
+        super().__init__(config, model)
+        self.saved_model_file = self.saved_model_file[: -len(".pth")] + ".safetensors"
+        self.best_epoch = -1
+        self.epoch_seconds: list[float] = []
+        self.warnings: list[str] = []
+        self.history: list[dict[str, float]] = []
+        self.loader: Any = None
+        self._epoch = self._batch = 0
+
+    @property
+    def weighting(self) -> Any:
+        """The model's strategy; None for plain training."""
+        return self.model.weighting if isinstance(self.model, DenoisingRecommender) else None
+
+    @property
+    def bare_model(self) -> Any:
+        """The RecBole model itself, without the wrapper."""
+        return self.model.recommender if self.weighting is not None else self.model
+
+    def _build_optimizer(self, **kwargs: Any) -> Any:
+        optimizer = super()._build_optimizer(**kwargs)
+        own = self.weighting.build_optimizer() if self.weighting is not None else None
+        return optimizer if own is None else JointOptimizer(optimizer, own)
+
+    def phases(self, train_data: Any) -> Any:
+        """Return what an epoch iterates over: RecBole's loader, or its phases with B^D beside."""
+        if self.loader is None:
+            if self.weighting is None:
+                self.loader = _without_single_rows(train_data, self.model)
+            else:
+                self.loader = self._build_phases(train_data)
+        return self.loader
+
+    def _build_phases(self, train_data: Any) -> PhaseLoader:
+        model, settings = self.model, self.model.settings
+        users = train_data._dataset.inter_feat[model.user_field]
+        if self.weighting.wants_groups:
+            groups = deal_users(users, settings.atjt_groups, self.config["seed"])
+        else:
+            groups = torch.zeros(len(users), dtype=torch.long)
+        return PhaseLoader(
+            train_data,
+            groups,
+            model.history_field,
+            model.item_field,
+            with_others=self.weighting.wants_other_groups,
+        )
+
+    def fit(self, train_data: Any, *args: Any, **kwargs: Any) -> Any:
+        """Train as RecBole does; a strategy that trains alone first (DNR) does so before."""
+        if self.weighting is not None and self.start_epoch == 0:
+            self.weighting.prepare(self.phases(train_data).other_sequences)
+        return super().fit(train_data, *args, **kwargs)
+
+    def _train_epoch(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> Any:
+        loader = self.phases(train_data)
+        self._epoch, self._batch = epoch_idx, 0
+        if self.weighting is not None:
+            self.model.epoch = epoch_idx
+            self.weighting.start_epoch(epoch_idx)
+            loader.phases = self.weighting.phases(epoch_idx)
+        start = perf_counter()
+        losses = super()._train_epoch(loader, epoch_idx, loss_func, show_progress)
+        self.epoch_seconds.append(perf_counter() - start)
+        if self.weighting is not None:
+            self.weighting.end_epoch(epoch_idx)
+            self._watch_weights(epoch_idx)
+        return losses
+
+    def _watch_weights(self, epoch: int) -> None:
+        """Note the epoch's figures, and warn where the mean weight leaves its healthy range."""
+        report = self.weighting.report
+        figures = {"epoch": float(epoch), "mean_weight": report.weights.mean}
+        if report.recognizer_loss.count:
+            figures["recognizer_loss"] = report.recognizer_loss.mean
+        self.history.append(figures)
+        low, high = HEALTHY_MEAN_WEIGHT
+        if not low <= report.weights.mean <= high and not self.weighting.free_scale:
+            text = (
+                f"epoch {epoch}: the mean weight {report.weights.mean:.3f} left [{low}, {high}]: "
+                "try atjt_normalize=mean, atjt_joint_gradient=False or a larger atjt_alpha"
+            )
+            self.warnings.append(text)
+            self.logger.warning(text)
+
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            kept = (
+                f"the best model so far (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
+                if self.best_epoch >= 0
+                else "no model was saved before"
+            )
+            raise TrainingError(
+                f"the loss is {loss.item()} in epoch {self._epoch}, batch {self._batch}: try a "
+                f"smaller learning_rate (now {self.learning_rate}) or clip_grad_norm="
+                f"{{max_norm: 1.0}}; {kept}"
+            )
+        self._batch += 1
+
+    def _generate_train_loss_output(
+        self, epoch_idx: int, s_time: float, e_time: float, losses: Any
+    ) -> str:
+        """Add the recogniser's loss and the mean weight to RecBole's line."""
+        if self.weighting is None:
+            return str(super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses))
+        main = losses[0] if isinstance(losses, tuple) else losses
+        line = str(super()._generate_train_loss_output(epoch_idx, s_time, e_time, main))[:-1]
+        report = self.weighting.report
+        if report.recognizer_loss.count:
+            line += f", {set_color('recogniser loss', 'blue')}: {report.recognizer_loss.mean:.4f}"
+        return f"{line}, {set_color('mean weight', 'blue')}: {report.weights.mean:.4f}]"
+
+    def _add_train_loss_to_tensorboard(
+        self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
+    ) -> None:
+        super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
+        if self.history and self.history[-1]["epoch"] == epoch_idx:
+            for name, value in self.history[-1].items():
+                if name != "epoch":
+                    self.tensorboard.add_scalar(f"Weighting/{name}", value, epoch_idx)
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        path = kwargs.pop("saved_model_file", self.saved_model_file)
+        self.best_epoch = epoch
+        save_training(str(path), self, epoch)
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def resume_checkpoint(self, resume_file: Any, train_data: Any = None) -> None:
+        """Go on from a checkpoint of this package: model, optimisers, counters, randomness.
+
+        Args:
+            resume_file: A checkpoint that this trainer's ``fit`` wrote.
+            train_data: The loader that ``fit`` will be given; needed to go on exactly.
+
+        Raises:
+            UsageError: Without ``train_data``, or a checkpoint of another run.
+        """
+        if train_data is None:
+            raise UsageError("resume_checkpoint needs train_data, to go on with its random state")
+        resume_training(str(resume_file), self, train_data)
+        self.saved_model_file = str(resume_file)
+        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """Evaluate as RecBole does; the best model comes from a checkpoint without pickle."""
+        if eval_data and load_best_model:
+            path = model_file or self.saved_model_file
+            loaded = checkpoint.load_checkpoint(path, device=self.device)
+            checkpoint.load_model(self.bare_model, loaded)
+            self.logger.info(f"Loading model structure and parameters from {path}")
+        return super().evaluate(
+            eval_data, load_best_model=False, show_progress=show_progress
+        )
+
+
+class _LongBatches:
+    """RecBole's loader without a last batch of a single row."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader) - 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return (batch for batch in self.loader if len(batch) > 1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+def _without_single_rows(train_data: Any, model: nn.Module) -> Any:
+    """Leave out a last batch of one row where the model can't train on it.
+
+    BatchNorm has no variance of one row (DIN, DIEN, DCN, DCNV2, DSSM, NFM), and KD_DAGFM
+    squeezes it away. Every other model gets RecBole's loader itself.
+    """
+    batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    squeezes = type(model).__name__ == "KD_DAGFM"
+    times = getattr(train_data, "times", 1)
+    single = times == 1 and getattr(train_data, "sample_size", 0) % train_data.step == 1
+    if single and (batch_norm or squeezes) and len(train_data) > 1:
+        return _LongBatches(train_data)
+    return train_data

@@ -1,0 +1,1 @@
+"""Weighting strategies under one contract; nothing in this room knows RecBole."""
