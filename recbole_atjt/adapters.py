@@ -49,7 +49,7 @@ def find_adapter(model: nn.Module) -> Adapter | None:
 
 @contextmanager
 def substituted(module: nn.Module, name: str, value: Any) -> Iterator[None]:
-    """Put ``value`` in the place of ``module.name``, and what was there back when the block ends."""
+    """Put ``value`` in the place of ``module.name`` for the length of the block."""
     for room in (vars(module), module._modules):
         if name in room:
             kept = room[name]
@@ -76,9 +76,12 @@ class MaskedPositions:
     """
 
     def applies(self, model: Any) -> bool:
+        """Whether ``model`` needs it: always."""
         return True
 
     def swapping(self, model: Any, reduce: Reducer) -> AbstractContextManager[None]:
+        """Replace ``calculate_loss``."""
+
         def calculate_loss(interaction: Any) -> Tensor:
             index = interaction[model.MASK_INDEX]  # [B, M]
             row, slot = torch.nonzero(index > 0, as_tuple=True)  # [n]
@@ -98,12 +101,12 @@ class MaskedPositions:
         if model.loss_type == "CE":
             items = model.item_embedding.weight[: model.n_items]
             logits = hidden @ items.transpose(0, 1) + model.output_bias
-            return functional.cross_entropy(logits, positive, reduction="none")
+            losses: Tensor = functional.cross_entropy(logits, positive, reduction="none")
+            return losses
 
-        def score(items: Tensor) -> Tensor:
-            return (hidden * model.item_embedding(items)).sum(-1) + model.output_bias[items]
-
-        difference = (score(positive) - score(negative)).float()
+        apart = model.item_embedding(positive) - model.item_embedding(negative)
+        bias = model.output_bias[positive] - model.output_bias[negative]
+        difference: Tensor = ((hidden * apart).sum(-1) + bias).float()
         return -torch.log(1e-14 + torch.sigmoid(difference))
 
 
@@ -118,9 +121,11 @@ class SummedElements:
     """
 
     def applies(self, model: Any) -> bool:
+        """Whether ``model`` is in its pretraining stage; finetuning has an ordinary criterion."""
         return bool(model.train_stage == "pretrain")
 
     def swapping(self, model: Any, reduce: Reducer) -> AbstractContextManager[None]:
+        """Split what ``calculate_loss`` returns."""
         plain = model.calculate_loss
 
         def calculate_loss(interaction: Any) -> Tensor:
@@ -164,9 +169,11 @@ class Reconstruction:
     """
 
     def applies(self, model: Any) -> bool:
+        """Whether ``model`` needs it: always."""
         return True
 
     def swapping(self, model: Any, reduce: Reducer) -> AbstractContextManager[None]:
+        """Exchange the likelihood in what ``calculate_loss`` returns."""
         plain, forward = model.calculate_loss, model.forward
 
         def calculate_loss(interaction: Any) -> Tensor:

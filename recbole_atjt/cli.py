@@ -60,12 +60,16 @@ def _run(given: Sequence[str]) -> int:
     varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
     if files and given:
         result = run(
-            **_from_files(varied, files), config_file_list=files, config_dict=values,
+            **_from_files(varied, files),
+            config_file_list=files,
+            config_dict=values,
             output_dir=output_dir,
         )
     else:
         result = run(
-            **{**QUICKSTART, **varied}, config_file_list=files, config_dict=values,
+            **{**QUICKSTART, **varied},
+            config_file_list=files,
+            config_dict=values,
             output_dir=output_dir,
         )
     print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")

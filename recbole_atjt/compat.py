@@ -39,6 +39,7 @@ def apply() -> None:
     copy_read_only_columns()
     restore_sparse_update()
     cast_ksr_relations()
+    flatten_kd_dagfm_scores()
     drop_single_sample_batch()
     use_current_grad_scaler()
 
@@ -180,6 +181,18 @@ def cast_ksr_relations() -> None:
     def initialize(original: Callable[..., None], model: Any, config: Any, dataset: Any) -> None:
         original(model, config, dataset)
         model.relation_Matrix = model.relation_Matrix.float()
+
+
+def flatten_kd_dagfm_scores() -> None:
+    """Let KD_DAGFM predict ``[B]`` (``model/context_aware_recommender/kd_dagfm.py:112``).
+
+    It gives ``[B, 1]``, which RecBole's ranking evaluation cannot scatter.
+    """
+    from recbole.model.context_aware_recommender.kd_dagfm import KD_DAGFM
+
+    @_override(KD_DAGFM, "predict")
+    def predict(original: Callable[..., Any], model: Any, interaction: Any) -> Any:
+        return original(model, interaction).reshape(-1)
 
 
 def drop_single_sample_batch() -> None:

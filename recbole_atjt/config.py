@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _TYPE_FILES = {ModelType.CONTEXT: "context", ModelType.SEQUENTIAL: "sequential"}
 _KEY_READ = re.compile(r"""config\[\s*['"](\w+)['"]\s*\]|config\.(?:get\(['"])?(\w+)""")
 
 
-class DenoisingConfig(Config):  # type: ignore[misc]
+class DenoisingConfig(Config):
     """RecBole's ``Config`` that never evaluates a value as code and reads no ``sys.argv``.
 
     Defaults rise from RecBole's own files over this package's ``properties/`` (overall, type,
@@ -48,6 +48,8 @@ class DenoisingConfig(Config):  # type: ignore[misc]
     Raises:
         UsageError: Unknown model, key, metric or weighting, or an impossible value.
     """
+
+    model_class: type[AbstractRecommender]
 
     def __init__(
         self,
@@ -70,10 +72,7 @@ class DenoisingConfig(Config):  # type: ignore[misc]
         """Keep RecBole's reading of numbers such as 1e-3, but build no Python objects."""
         resolvers = super()._build_yaml_loader().yaml_implicit_resolvers
 
-        class Loader(yaml.SafeLoader):
-            yaml_implicit_resolvers = {**resolvers}
-
-        return Loader
+        return type("Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": {**resolvers}})
 
     def _load_config_files(self, file_list: Sequence[str] | None) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -176,7 +175,7 @@ def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
         UsageError: The file is missing, is no YAML, or holds something else than keys.
     """
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     except OSError as error:
         raise UsageError(f"config file {path} can't be read: {error.strerror}") from error
     except yaml.YAMLError as error:
@@ -194,13 +193,13 @@ def parse_value(value: Any, loader: Any = yaml.SafeLoader) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        parsed = yaml.load(value, Loader=loader)  # noqa: S506
+        parsed = yaml.load(value, Loader=loader)
     except yaml.YAMLError:
         return value
     return parsed if isinstance(parsed, (str, int, float, bool, list, dict, type(None))) else value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _recbole_keys() -> frozenset[str]:
     """Return every key that RecBole's property files hold or its sources read."""
     root = Path(recbole.__file__).parent

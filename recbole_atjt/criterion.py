@@ -140,7 +140,7 @@ def _hides_its_loss(name: str) -> str:
     )
 
 
-def verify_seam(model: nn.Module, batch: Any) -> None:
+def verify_seam(model: Any, batch: Any) -> None:
     """Check on one batch that the model's loss is weighted as it should be, before training.
 
     With weights of 1 the loss is the raw one, it changes with the weights, and it is linear in
@@ -156,22 +156,28 @@ def verify_seam(model: nn.Module, batch: Any) -> None:
     """
     seam, kept = Seam(model), _Snapshot(model)
 
-    def loss(weight: float | None) -> tuple[float, Record | None]:
-        kept.restore()
+    def plain() -> float:
         own = copy.copy(batch)
         own.interaction = dict(batch.interaction)  # FEARec adds columns to its batch
-        with torch.no_grad():
-            if weight is None:
-                return _total(model.calculate_loss(own)), None
-            with seam.reducing(lambda l: torch.full_like(l, weight), len(own)) as record:
-                return _total(model.calculate_loss(own)), record
+        loss = model.calculate_loss(own)
+        return float(sum(loss)) if isinstance(loss, tuple) else float(loss)
 
+    def weighted(weight: float) -> float:
+        with seam.reducing(lambda loss: torch.full_like(loss, weight), len(batch)) as record:
+            total = plain()
+        losses.append(record.loss)
+        kept.restore()
+        return total
+
+    losses: list[Tensor | None] = []
     try:
-        raw, _ = loss(None)
-        (zero, _), (one, record), (two, _) = loss(0.0), loss(1.0), loss(2.0)
+        with torch.no_grad():
+            raw = plain()
+            kept.restore()
+            zero, one, two = weighted(0.0), weighted(1.0), weighted(2.0)
     finally:
         kept.restore()
-    if not math.isfinite(raw) or record is None or not bool(record.loss.any()):
+    if not math.isfinite(raw) or not any(loss is not None and bool(loss.any()) for loss in losses):
         return
     scale = max(abs(raw), abs(zero))
     slack = 1e-4 * abs(one - zero) + 1e-5 * scale
@@ -184,10 +190,6 @@ def verify_seam(model: nn.Module, batch: Any) -> None:
             raise UsageError(f"model={seam.name} computes a loss that can't be weighted: {problem}")
 
 
-def _total(loss: Any) -> float:
-    return float(sum(loss)) if isinstance(loss, tuple) else float(loss)
-
-
 class _Snapshot:
     """The random state, and a model's attributes and buffers, to go back to."""
 
@@ -198,6 +200,12 @@ class _Snapshot:
             (module, dict(vars(module)), dict(module._buffers)) for module in model.modules()
         ]
         self._values = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+        self._containers = [
+            (value, copy.copy(value))
+            for _, attributes, _ in self._modules
+            for name, value in attributes.items()
+            if isinstance(value, (list, dict, np.ndarray)) and not name.startswith("_")
+        ]
 
     def restore(self) -> None:
         """Put all back."""
@@ -215,3 +223,9 @@ class _Snapshot:
         with torch.no_grad():
             for buffer, value in self._values:
                 buffer.copy_(value)
+        for container, content in self._containers:
+            if isinstance(container, dict):
+                container.clear()
+                container.update(content)
+            else:
+                container[:] = content

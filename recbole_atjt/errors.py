@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class AtjtError(Exception):
-    """Base of all errors this package raises on purpose; ``exit_code`` is the command's exit code."""
+    """Base of all errors raised on purpose; ``exit_code`` is the command's."""
 
     exit_code = 1
 

@@ -19,13 +19,13 @@ from recbole.utils import init_logger, init_seed
 from recbole_atjt.checkpoint import plain_config
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.data.prepare import create_dataset, prepare_loaders
+from recbole_atjt.dropout import speed_up_dropout
 from recbole_atjt.errors import AtjtError
 from recbole_atjt.pretraining import build_pretrained, needs_pretraining, pretrain
 from recbole_atjt.report.recognition import measure_weights
 from recbole_atjt.report.result import ExperimentResult, RunResult
 from recbole_atjt.trainer import DenoisingTrainer
 from recbole_atjt.wrapper import DenoisingRecommender
-
 
 
 class Interrupted(AtjtError):
@@ -116,9 +116,7 @@ class _Run:
 
     def __init__(self, config: DenoisingConfig, folder: Path) -> None:
         self.config = config
-        self.name = "-".join(
-            str(config[key]) for key in ("model", "dataset", "weighting", "seed")
-        )
+        self.name = "-".join(str(config[key]) for key in ("model", "dataset", "weighting", "seed"))
         self.folder = folder
         self.trainer: DenoisingTrainer | None = None
 
@@ -132,7 +130,8 @@ class _Run:
         try:
             self.trainer.fit(train_data, valid_data, show_progress=show)
         except KeyboardInterrupt as error:
-            raise Interrupted(self._what_was_saved()) from error
+            epoch, saved = len(self.trainer.epoch_seconds), self.trainer.what_is_saved()
+            raise Interrupted(f"interrupted in epoch {epoch} of {self.name}: {saved}") from error
         valid = self.trainer.evaluate(valid_data, show_progress=show)
         test = self.trainer.evaluate(test_data, load_best_model=False, show_progress=show)
         done = perf_counter()
@@ -172,6 +171,8 @@ class _Run:
         else:
             model = config.model_class(config, dataset)
         model = model.to(config["device"])
+        if config["fast_dropout"]:
+            speed_up_dropout(model)
         if config["weighting"] == "none":
             return model
         return DenoisingRecommender(model, config, dataset)
@@ -208,16 +209,6 @@ class _Run:
             config=plain_config(config),
         )
 
-    def _what_was_saved(self) -> str:
-        trainer = self.trainer
-        assert trainer is not None
-        kept = (
-            f"the best model (epoch {trainer.best_epoch}) is kept in {trainer.saved_model_file}"
-            if trainer.best_epoch >= 0
-            else "no model was saved yet"
-        )
-        return f"interrupted in epoch {len(trainer.epoch_seconds)} of {self.name}: {kept}"
-
 
 def _count(module: Any) -> int:
     return sum(p.numel() for p in module.parameters())
@@ -229,5 +220,3 @@ def _versions() -> dict[str, str]:
 
     found = {"recbole_atjt": __version__, "python": platform.python_version()}
     return {**found, **{name: version(name) for name in names}}
-
-

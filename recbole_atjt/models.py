@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from functools import lru_cache
+from functools import cache
 
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import ModelType
@@ -20,7 +20,7 @@ _ROOMS = {
 _REFUSED_ROOMS = {"knowledge_aware_recommender": "knowledge-aware"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def registered_models(kind: ModelType | None = None) -> dict[str, type[AbstractRecommender]]:
     """Return RecBole's models by name.
 

@@ -96,7 +96,8 @@ def _class_share(target: Tensor, settings: Mapping[str, Any], rows: int) -> Tens
     counted = target.flatten() != settings.get("ignore_index", -100)
     weight = settings.get("weight")
     total = counted.sum() if weight is None else weight[target.flatten()[counted]].sum()
-    return counted * (rows / total)
+    share: Tensor = counted * (rows / total)
+    return share
 
 
 def _row_by_row(

@@ -46,7 +46,7 @@ def pointwise(model_class: Any) -> Any:
         )
     probabilities = getattr(model_class, "predicts_probabilities", bool(names & _PROBABILITIES))
 
-    class Pointwise(model_class):  # type: ignore[misc]
+    class Pointwise(model_class):
         input_type = InputType.POINTWISE
 
         def __init__(self, config: Any, dataset: Any) -> None:

@@ -9,46 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (the field's name for it)
 
+from recbole_atjt.dropout import FastDropout
+
 ATTENTIONS = ("softmax", "sum")
-
-
-class FastDropout(nn.Module):
-    """Dropout that draws 16 random bits an element instead of a Bernoulli number.
-
-    On a CPU, ``torch``'s own dropout spends nearly all its time on drawing; the rate is met to
-    within 1 / 65536.
-
-    Args:
-        rate: Chance of an element to be zeroed, in [0, 1).
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def draw(self, like: Tensor) -> Tensor | None:
-        """Return the factors 0 or ``1 / (1 - rate)`` for ``like``; None where nothing drops."""
-        if not self.training or self.rate == 0.0:
-            return None
-        words = -(-like.numel() // 4)
-        bits = torch.empty(words, dtype=torch.int64, device=like.device).random_(-(2**63), None)
-        kept = bits.view(torch.int16)[: like.numel()] >= round(self.rate * 65536) - 32768
-        return kept.to(like.dtype).mul_(1.0 / (1.0 - self.rate)).view_as(like)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop elements of ``x`` of any shape while training."""
-        factors = self.draw(x)
-        return x if factors is None else x * factors
+LAST_LAYERS = ("linear", "paper")
 
 
 class DenseLayer(nn.Module):
-    """One layer of the paper's MLPs: linear, PReLU, dropout (4.1.3)."""
+    """One layer of the paper's MLPs: linear, PReLU, dropout (4.1.3); or linear alone."""
 
-    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, dropout: float, bare: bool = False) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
-        self.activation = nn.PReLU()
-        self.dropout = FastDropout(dropout)
+        self.activation = nn.Identity() if bare else nn.PReLU()
+        self.dropout = FastDropout(0.0 if bare else dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x [..., inputs]`` to ``[..., outputs]``."""
@@ -81,7 +55,7 @@ class _HiddenScores(torch.autograd.Function):
         return after @ direction
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         table, slope, direction, items, factors, before, after = context.saved_tensors
         size = after.shape[-1]
         flat = gradient.reshape(-1)
@@ -109,15 +83,18 @@ class AttentionPooling(nn.Module):
         dropout: Dropout rate of each layer.
         normalization: ``softmax`` over the real positions, or ``sum``, the paper's literal
             division by the sum of the scores (which can be near zero).
+        bare_score: Whether the score itself goes without PReLU and dropout.
     """
 
-    def __init__(self, size: int, hidden: int, dropout: float, normalization: str) -> None:
+    def __init__(
+        self, size: int, hidden: int, dropout: float, normalization: str, bare_score: bool = False
+    ) -> None:
         super().__init__()
         self.key = nn.Linear(size, hidden)
         self.query = nn.Linear(size, hidden, bias=False)
         self.activation = nn.PReLU()
         self.dropout = FastDropout(dropout)
-        self.score = DenseLayer(hidden, 1, dropout)
+        self.score = DenseLayer(hidden, 1, dropout, bare_score)
         self.normalization = normalization
 
     def forward(self, embedding: Tensor, history: Tensor, target: Tensor) -> Tensor:
@@ -136,7 +113,7 @@ class AttentionPooling(nn.Module):
         factors = self.dropout.draw(shape.expand(*history.shape, table.shape[1]))
         layer = self.score
         direction = layer.linear.weight.squeeze(0)
-        hidden = _HiddenScores.apply(
+        hidden: Tensor = _HiddenScores.apply(  # type: ignore[no-untyped-call]
             table, query, self.activation.weight, direction, history, factors
         )
         scores = layer.dropout(layer.activation(hidden + layer.linear.bias))
@@ -155,6 +132,8 @@ class NoiseRecognizer(nn.Module):
 
     Shapes follow 4.1.3 with the input widths derived from the embedding size d: attention
     ``2d -> hidden -> 1``, output ``2d -> 256 -> 64 -> 1``, every layer linear, PReLU, dropout.
+    Dropping the logit itself teaches little, so that the last layer of both MLPs is linear alone
+    unless ``last_layer`` is ``paper``.
 
     Args:
         n_items: Number of items, the padding item 0 included.
@@ -163,9 +142,10 @@ class NoiseRecognizer(nn.Module):
         output_hidden: Widths of the output MLP's hidden layers.
         dropout: Dropout rate of each layer.
         attention: ``softmax`` or ``sum`` (see :class:`AttentionPooling`).
+        last_layer: ``linear``, or ``paper``: with PReLU and dropout as every other layer.
 
     Raises:
-        ValueError: An unknown ``attention``.
+        ValueError: An unknown ``attention`` or ``last_layer``.
     """
 
     def __init__(
@@ -176,17 +156,24 @@ class NoiseRecognizer(nn.Module):
         output_hidden: Sequence[int] = (256, 64),
         dropout: float = 0.5,
         attention: str = "softmax",
+        last_layer: str = "linear",
     ) -> None:
         super().__init__()
         if attention not in ATTENTIONS:
             raise ValueError(f"attention '{attention}' is unknown: use one of {ATTENTIONS}")
+        if last_layer not in LAST_LAYERS:
+            raise ValueError(f"last_layer '{last_layer}' is unknown: use one of {LAST_LAYERS}")
+        bare = last_layer == "linear"
         self.item_embedding = nn.Embedding(n_items, embedding_size, padding_idx=0)
         nn.init.normal_(self.item_embedding.weight, std=embedding_size**-0.5)
         nn.init.zeros_(self.item_embedding.weight[0].detach())
-        self.attention = AttentionPooling(embedding_size, attention_hidden, dropout, attention)
-        widths = [2 * embedding_size, *output_hidden, 1]
+        self.attention = AttentionPooling(
+            embedding_size, attention_hidden, dropout, attention, bare
+        )
+        widths = [2 * embedding_size, *output_hidden]
         self.output = nn.Sequential(
-            *(DenseLayer(a, b, dropout) for a, b in zip(widths, widths[1:]))
+            *(DenseLayer(a, b, dropout) for a, b in zip(widths, widths[1:])),
+            DenseLayer(widths[-1], 1, dropout, bare),
         )
 
     def forward(self, history: Tensor, target: Tensor) -> Tensor:

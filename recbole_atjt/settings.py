@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 
 from recbole_atjt.data.corruption import REPLACEMENTS, SOURCES
 from recbole_atjt.errors import UsageError, nearest
-from recbole_atjt.recognizer import ATTENTIONS
+from recbole_atjt.recognizer import ATTENTIONS, LAST_LAYERS
 from recbole_atjt.resources import properties_path
 from recbole_atjt.weighting.table import strategy_names
 
@@ -34,7 +34,7 @@ class Explained:
 _LINE = re.compile(r"^(?P<key>\w+):.*?#\s*\((?P<kind>[^)]*)\)\s*(?P<text>.*)$")
 
 
-@lru_cache(maxsize=None)
+@cache
 def explained_keys() -> tuple[Explained, ...]:
     """Return every key of ours with default and explanation, read from ``properties/``."""
     found = []
@@ -51,7 +51,7 @@ def _overall() -> Path:
     return properties_path() / "overall.yaml"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _defaults() -> dict[str, Any]:
     return {item.key: item.default for item in explained_keys()}
 
@@ -81,6 +81,7 @@ class Settings:
     atjt_recognizer_output_hidden_sizes: tuple[int, ...]
     atjt_recognizer_dropout: float
     atjt_recognizer_attention: str
+    atjt_recognizer_last_layer: str
     atjt_recognizer_learning_rate: float
     dnr_epochs: int
 
@@ -91,6 +92,7 @@ class Settings:
         _choose(self, "atjt_schedule", SCHEDULES)
         _choose(self, "atjt_normalize", NORMALIZATIONS)
         _choose(self, "atjt_recognizer_attention", ATTENTIONS)
+        _choose(self, "atjt_recognizer_last_layer", LAST_LAYERS)
         _require(self, "atjt_groups", lambda v: v >= 2, "at least 2")
         _require(self, "atjt_alpha", lambda v: v >= 0, "at least 0")
         _require(self, "atjt_noise_share", lambda v: 0 < v < 1, "inside (0, 1)")
@@ -106,7 +108,10 @@ class Settings:
         ):
             _require(self, key, lambda v: v >= 1, "at least 1")
         _require(
-            self, "atjt_recognizer_output_hidden_sizes", lambda v: min(v) >= 1, "widths of at least 1"
+            self,
+            "atjt_recognizer_output_hidden_sizes",
+            lambda v: min(v) >= 1,
+            "widths of at least 1",
         )
 
 
@@ -118,9 +123,7 @@ def _choose(settings: Settings, key: str, choices: tuple[str, ...]) -> None:
         )
 
 
-def _require(
-    settings: Settings, key: str, holds: Callable[[Any], bool], expected: str
-) -> None:
+def _require(settings: Settings, key: str, holds: Callable[[Any], bool], expected: str) -> None:
     value = getattr(settings, key)
     if not holds(value):
         raise UsageError(f"{key}={value} is out of range: it must be {expected}")

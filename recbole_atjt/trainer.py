@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -24,13 +23,15 @@ from recbole_atjt.wrapper import DenoisingRecommender
 HEALTHY_MEAN_WEIGHT = (0.05, 0.95)
 
 
-class DenoisingTrainer(JointEvaluation, Trainer):  # type: ignore[misc]
+class DenoisingTrainer(JointEvaluation, Trainer):
     """Trains a :class:`DenoisingRecommender`; a bare RecBole model trains exactly as in RecBole.
 
     Args:
         config: RecBole's ``Config`` or ours.
         model: A :class:`DenoisingRecommender`, or any RecBole model.
     """
+
+    saved_model_file: str
 
     def __init__(self, config: Any, model: nn.Module) -> None:
         super().__init__(config, model)
@@ -60,10 +61,7 @@ class DenoisingTrainer(JointEvaluation, Trainer):  # type: ignore[misc]
     def phases(self, train_data: Any) -> Any:
         """Return what an epoch iterates over: RecBole's loader, or its phases with B^D beside."""
         if self.loader is None:
-            if self.weighting is None:
-                self.loader = _without_single_rows(train_data, self.model)
-            else:
-                self.loader = self._build_phases(train_data)
+            self.loader = train_data if self.weighting is None else self._build_phases(train_data)
         return self.loader
 
     def _build_phases(self, train_data: Any) -> PhaseLoader:
@@ -120,17 +118,18 @@ class DenoisingTrainer(JointEvaluation, Trainer):  # type: ignore[misc]
             self.warnings.append(text)
             self.logger.warning(text)
 
+    def what_is_saved(self) -> str:
+        """Say in one clause which model is kept where."""
+        if self.best_epoch < 0:
+            return "no model was saved before"
+        return f"the best model (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
+
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
-            kept = (
-                f"the best model so far (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
-                if self.best_epoch >= 0
-                else "no model was saved before"
-            )
             raise TrainingError(
                 f"the loss is {loss.item()} in epoch {self._epoch}, batch {self._batch}: try a "
                 f"smaller learning_rate (now {self.learning_rate}) or clip_grad_norm="
-                f"{{max_norm: 1.0}}; {kept}"
+                f"{{max_norm: 1.0}}; {self.what_is_saved()}"
             )
         self._batch += 1
 
@@ -193,37 +192,4 @@ class DenoisingTrainer(JointEvaluation, Trainer):  # type: ignore[misc]
             loaded = checkpoint.load_checkpoint(path, device=self.device)
             checkpoint.load_model(self.bare_model, loaded)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        return super().evaluate(
-            eval_data, load_best_model=False, show_progress=show_progress
-        )
-
-
-class _LongBatches:
-    """RecBole's loader without a last batch of a single row."""
-
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader) - 1
-
-    def __iter__(self) -> Iterator[Any]:
-        return (batch for batch in self.loader if len(batch) > 1)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.loader, name)
-
-
-def _without_single_rows(train_data: Any, model: nn.Module) -> Any:
-    """Leave out a last batch of one row where the model can't train on it.
-
-    BatchNorm has no variance of one row (DIN, DIEN, DCN, DCNV2, DSSM, NFM), and KD_DAGFM
-    squeezes it away. Every other model gets RecBole's loader itself.
-    """
-    batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-    squeezes = type(model).__name__ == "KD_DAGFM"
-    times = getattr(train_data, "times", 1)
-    single = times == 1 and getattr(train_data, "sample_size", 0) % train_data.step == 1
-    if single and (batch_norm or squeezes) and len(train_data) > 1:
-        return _LongBatches(train_data)
-    return train_data
+        return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)

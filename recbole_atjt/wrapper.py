@@ -19,7 +19,7 @@ from recbole_atjt.weighting.base import Evidence, Weighting
 from recbole_atjt.weighting.build import build_weighting
 
 
-class DenoisingRecommender(AbstractRecommender):  # type: ignore[misc]
+class DenoisingRecommender(AbstractRecommender):
     """Any RecBole model, trained on weighted sequences.
 
     ``predict``, ``full_sort_predict``, ``state_dict``, ``parameters`` and every other attribute
@@ -85,13 +85,12 @@ class DenoisingRecommender(AbstractRecommender):  # type: ignore[misc]
 
         with self.seam.reducing(weigh, rows):
             weighted = self.recommender.calculate_loss(interaction)
-        if not isinstance(interaction, PairedBatch) or interaction.other_history is None:
+        others = interaction.others if isinstance(interaction, PairedBatch) else None
+        extra = None if others is None else self.weighting.auxiliary_loss(group, *others)
+        if extra is None:
             return weighted  # type: ignore[no-any-return]
-        extra = self.weighting.auxiliary_loss(
-            group, interaction.other_history, interaction.other_target
-        )
         parts = weighted if isinstance(weighted, tuple) else (weighted,)
-        return parts if extra is None else (*parts, extra)
+        return (*parts, extra)
 
     def _evidence(
         self, interaction: Interaction, loss: Tensor, sequences: int, group: int

@@ -40,16 +40,25 @@ def buffers_kept(model: Any) -> Iterator[None]:
                 value.copy_(kept[name])
 
 
+@contextmanager
+def counters_kept(model: Any) -> Iterator[None]:
+    """Undo what a loss does to numbers that a model counts, such as steps of annealing."""
+    kept = {name: value for name, value in vars(model).items() if isinstance(value, (int, float))}
+    yield
+    vars(model).update(kept)
+
+
 def loss_of(case: Case, weights: Tensor | None, batch: Any = None) -> tuple[Tensor, Record | None]:
     """Return the loss with its graph, from the same random state each time; None: plain RecBole."""
     batch = case.batch if batch is None else batch
     own = copy.copy(batch)
     own.interaction = dict(batch.interaction)
     seed()
-    if weights is None:
-        return case.model.calculate_loss(own), None
-    with Seam(case.model).reducing(lambda loss: weights, len(own)) as record:
-        return case.model.calculate_loss(own), record
+    with counters_kept(case.model):
+        if weights is None:
+            return case.model.calculate_loss(own), None
+        with Seam(case.model).reducing(lambda loss: weights, len(own)) as record:
+            return case.model.calculate_loss(own), record
 
 
 def gradients_of(case: Case, weights: Tensor | None) -> dict[str, Tensor]:
@@ -66,7 +75,7 @@ def mean_of(record: Record, weights: Tensor | None = None) -> float:
     loss = record.loss.double()
     share = torch.ones_like(loss) if record.share is None else record.share.double()
     weights = torch.ones_like(loss) if weights is None else weights.double()
-    return sum(float(s * w * l) for s, w, l in zip(share, weights, loss)) / len(loss)
+    return sum(float(s * w * x) for s, w, x in zip(share, weights, loss)) / len(loss)
 
 
 def some_weights(case: Case) -> Tensor:
@@ -152,7 +161,7 @@ def scores(case: Case) -> list[Tensor]:
         try:
             with torch.no_grad():
                 found.append(verb(case.batch))
-        except (AssertionError, NotImplementedError):
+        except (AssertionError, KeyError, NotImplementedError):
             continue
     model.train()
     assert found, case.name

@@ -28,17 +28,15 @@ from recbole_atjt.pointwise import pointwise
 
 ROWS = 24
 #: Sizes that make every model small; a key that a model does not read does nothing.
-_SMALL = {
+SMALL = {
     "embedding_size": 8,
     "kg_embedding_size": 8,
     "hidden_size": 8,
     "inner_size": 16,
     "n_heads": 2,
     "mlp_hidden_size": [8, 8],
-    "dnn_hidden_units": [8, 8],
     "cin_layer_size": [4, 4],
     "attention_size": 4,
-    "num_feature_field": 4,
     "prototype_size": 6,
     "t_cin": [4, 4],
     "cnn_channels": [1, 4, 4, 4],
@@ -83,7 +81,7 @@ SEQUENTIAL = models_of("sequential_recommender")
 CONTEXT = models_of("context_aware_recommender")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def data_path() -> str:
     """Write the tiny dataset once; return the folder that holds it."""
     keeper = tempfile.TemporaryDirectory(prefix="recbole_atjt_")
@@ -121,10 +119,14 @@ def data_path() -> str:
         ["head_id:token", "relation_id:token", "tail_id:token"],
         [(f"e{i}", f"r{i % 3}", f"e{i % 40 + 1}") for i in items],
     )
-    _write(folder / "tiny.link", ["item_id:token", "entity_id:token"], [(i, f"e{i}") for i in items])
+    _write(
+        folder / "tiny.link", ["item_id:token", "entity_id:token"], [(i, f"e{i}") for i in items]
+    )
     for suffix, ids in (("ent", [f"e{i}" for i in items]), ("rel", ["r0", "r1", "r2"])):
         vectors = [(i, " ".join(f"{x:.3f}" for x in rng.normal(size=8))) for i in ids]
-        _write(folder / f"tiny.{suffix}", [f"{suffix}_id:token", f"{suffix}_emb:float_seq"], vectors)
+        _write(
+            folder / f"tiny.{suffix}", [f"{suffix}_id:token", f"{suffix}_emb:float_seq"], vectors
+        )
     return keeper.name
 
 
@@ -153,7 +155,7 @@ def make_config(model: Any, **settings: Any) -> Config:
         "show_progress": False,
         "gpu_id": "",
         "use_gpu": False,
-        **_SMALL,
+        **SMALL,
     }
     if kind == ModelType.CONTEXT:
         given["threshold"] = {"rating": 3}
@@ -229,14 +231,14 @@ def every_loss_type(name: str) -> Iterator[Case]:
         yield bce(name)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def bce(name: str) -> Case:
     """Build a sequential model for pointwise training."""
     settings = _finetuning() if name == "S3Rec" else {}
     return build(pointwise(_class_of(name)), "BCE", loss_type="BCE", **settings)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _own_loss_types(name: str) -> tuple[Case, ...]:
     model_class = _class_of(name)
     reads_labels = getattr(model_class, "input_type", None) == InputType.POINTWISE
@@ -261,7 +263,7 @@ def _finetuning() -> dict[str, Any]:
     return {"train_stage": "finetune", "pre_model_path": str(path)}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def mode(name: str) -> Case:
     """Build a model in a mode that is not its default; see ``MODES``."""
     return MODES[name](name)

@@ -78,9 +78,7 @@ def test_popular_draws_follow_the_frequencies_of_the_others() -> None:
     corruption = Corruption(torch.tensor([99, 1, 2, 5, 2]), source="popularity")
     drawn = corruption.draw(torch.full((50_000,), 3))
     share = torch.bincount(drawn, minlength=5) / 50_000
-    torch.testing.assert_close(
-        share, torch.tensor([0.0, 0.2, 0.4, 0.0, 0.4]), atol=0.01, rtol=0
-    )
+    torch.testing.assert_close(share, torch.tensor([0.0, 0.2, 0.4, 0.0, 0.4]), atol=0.01, rtol=0)
 
 
 def test_both_replaces_either() -> None:

@@ -68,18 +68,40 @@ def test_a_model_that_hides_its_loss_is_refused(name: str) -> None:
 
 def test_rows_that_are_not_the_batchs_are_refused() -> None:
     case = build("GCMC")  # stacks positives and negatives: 2 B losses
-    with pytest.raises(UsageError, match=r"model=GCMC computes a loss of shape \(48,\)[^\n]*24 rows"):
+    with pytest.raises(UsageError, match=r"^model=GCMC [^\n]* shape \(48,\)[^\n]*24 rows"):
         verify_seam(case.model, case.batch)
 
 
 def test_line_weighs_each_of_its_losses() -> None:
     case = build("LINE")
+    users = case.model.random_list.copy()
+
+    def loss(weights: Tensor | None) -> float:
+        case.model.random_pr, case.model.random_list = 0, users.copy()
+        found, record = loss_of(case, weights)
+        assert record is None or record.calls == 4
+        return found.item()
+
     ones = torch.ones(len(case.batch))
-    ours, record = loss_of(case, ones)
-    assert record.calls == 4
-    assert ours.item() == pytest.approx(loss_of(case, None)[0].item(), rel=1e-6)
-    assert loss_of(case, 0 * ones)[0].item() == 0
+    assert loss(ones) == pytest.approx(loss(None), rel=1e-6)
+    assert loss(0 * ones) == 0
     verify_seam(case.model, case.batch)
+
+
+def test_pretraining_splits_its_sums_by_sequence() -> None:
+    model, batch = mode("S3Rec pretraining").model.eval(), mode("S3Rec pretraining").batch
+    data = model.reconstruct_pretrain_data(batch["item_id_list"], batch["item_length"])
+    with torch.no_grad():
+        alone = [
+            model.pretrain(*(part[[row]] for part in data)).item() for row in range(len(batch))
+        ]
+    model.reconstruct_pretrain_data = lambda *_: data
+    with Seam(model).reducing(torch.ones_like, rows=len(batch)) as record:
+        model.calculate_loss(batch)
+    del model.reconstruct_pretrain_data
+    model.train()
+    assert record.loss is not None
+    assert record.loss.tolist() == pytest.approx(alone, rel=1e-5)
 
 
 class TestBERT4Rec:
@@ -98,7 +120,8 @@ class TestBERT4Rec:
                 if index == 0:
                     continue
                 scores = items @ hidden[i, index] + bias
-                positive, negative = batch[model.POS_ITEMS][i, slot], batch[model.NEG_ITEMS][i, slot]
+                positive = batch[model.POS_ITEMS][i, slot]
+                negative = batch[model.NEG_ITEMS][i, slot]
                 if loss_type == "CE":
                     loss = -scores.log_softmax(0)[positive]
                 else:
@@ -154,6 +177,14 @@ class Bypassing(Hiding):
         self.loss_fct = nn.CrossEntropyLoss()
 
 
+class Ignoring(Outside):
+    """Uses its criterion, and then something else."""
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        super().calculate_loss(interaction)
+        return functional.cross_entropy(self.score(interaction), interaction[self.POS_ITEM_ID])
+
+
 class Squaring(Outside):
     def calculate_loss(self, interaction: Any) -> Tensor:
         return super().calculate_loss(interaction) ** 2
@@ -191,17 +222,22 @@ class TestModelsFromOutside:
         verify_seam(case.model, case.batch)
 
     def test_hidden_loss_is_refused(self) -> None:
-        with pytest.raises(UsageError, match="^model=Hiding hides its loss[^\n]*$"):
+        with pytest.raises(UsageError, match=r"^model=Hiding hides its loss[^\n]*$"):
             Seam(build(Hiding, **SETTINGS).model)
 
     def test_unused_criterion_is_refused(self) -> None:
         case = build(Bypassing, **SETTINGS)
-        with pytest.raises(UsageError, match="^model=Bypassing hides its loss[^\n]*$"):
+        with pytest.raises(UsageError, match=r"^model=Bypassing hides its loss[^\n]*$"):
+            verify_seam(case.model, case.batch)
+
+    def test_criterion_without_effect_is_refused(self) -> None:
+        case = build(Ignoring, **SETTINGS)
+        with pytest.raises(UsageError, match=r"^model=Ignoring [^\n]*: weights do not change it$"):
             verify_seam(case.model, case.batch)
 
     def test_loss_that_is_not_linear_is_refused(self) -> None:
         case = build(Squaring, **SETTINGS)
-        with pytest.raises(UsageError, match="^model=Squaring [^\n]*not linear in the weights$"):
+        with pytest.raises(UsageError, match=r"^model=Squaring [^\n]*not linear in the weights$"):
             verify_seam(case.model, case.batch)
 
     def test_two_criteria_need_a_name(self) -> None:
@@ -278,28 +314,47 @@ CRITERIA = [
 ]
 
 
-@pytest.mark.parametrize(("criterion", "target"), CRITERIA, ids=str)
-@pytest.mark.parametrize("column", [False, True], ids=["flat", "column"])
-def test_settings_of_a_criterion_hold(criterion: Any, target: Tensor, column: bool) -> None:
-    classifies = isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss))
-    if column and classifies:
-        pytest.skip("a class per row has no column form")
-    scores = SCORES if classifies else SCORES[:, 0]
-    if column:
-        scores, target = scores[:, None], target[:, None]
-        weight = getattr(criterion, "weight", None)
-        if weight is not None:
-            criterion = nn.BCEWithLogitsLoss(weight=weight[:, None])
-    model = Toy(criterion)
-    scores = scores.clone().requires_grad_()
+CLASSIFIERS = (nn.CrossEntropyLoss, nn.NLLLoss)
+
+
+def unit_weights_are_plain(criterion: Any, scores: Tensor, target: Tensor) -> None:
+    model, scores = Toy(criterion), scores.clone().requires_grad_()
     expected = model.calculate_loss((scores, target))
     (gradient,) = torch.autograd.grad(expected, scores)
     with Seam(model).reducing(lambda loss: torch.ones(4), rows=4) as record:
         found = model.calculate_loss((scores, target))
+    assert record.loss is not None
     assert record.loss.shape == (4,)
     assert not record.loss.requires_grad
     assert found.item() == pytest.approx(expected.item(), rel=1e-6)
-    assert torch.autograd.grad(found, scores)[0] == pytest.approx(gradient, rel=1e-6, abs=1e-8)
+    (found_gradient,) = torch.autograd.grad(found, scores)
+    torch.testing.assert_close(found_gradient, gradient, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(("criterion", "target"), CRITERIA, ids=str)
+def test_settings_of_a_criterion_hold(criterion: Any, target: Tensor) -> None:
+    scores = SCORES if isinstance(criterion, CLASSIFIERS) else SCORES[:, 0]
+    unit_weights_are_plain(criterion, scores, target)
+
+
+@pytest.mark.parametrize(
+    "criterion", [nn.BCEWithLogitsLoss(), nn.MSELoss(), BPRLoss(), Margin()], ids=str
+)
+def test_losses_may_come_as_a_column(criterion: Any) -> None:
+    unit_weights_are_plain(criterion, SCORES[:, :1], LABELS[:, None])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_settings_of_a_function_hold(reduction: str) -> None:
+    def criterion(scores: Tensor, target: Tensor) -> Tensor:
+        return model.function(scores, target, CLASS_WEIGHTS, ignore_index=2, reduction=reduction)
+
+    model = Toy(None)
+    model.function = functional.nll_loss
+    model.calculate_loss = lambda batch: criterion(*batch)
+    expected = model.calculate_loss((SCORES, CLASSES)).item()
+    with Seam(model).reducing(torch.ones_like, rows=4):
+        assert model.calculate_loss((SCORES, CLASSES)).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_elements_stay_elements() -> None:
@@ -340,8 +395,9 @@ def test_weights_see_the_losses_and_their_graph() -> None:
 def test_bad_weights(weights: Any, problem: str) -> None:
     model = Toy(nn.MSELoss())
     criterion = model.loss_fct
-    with pytest.raises(TrainingError, match=problem), Seam(model).reducing(
-        lambda loss: torch.tensor(weights), rows=2
+    with (
+        pytest.raises(TrainingError, match=problem),
+        Seam(model).reducing(lambda loss: torch.tensor(weights), rows=2),
     ):
         model.calculate_loss((torch.ones(2), torch.zeros(2)))
     assert model.loss_fct is criterion
@@ -350,24 +406,27 @@ def test_bad_weights(weights: Any, problem: str) -> None:
 @pytest.mark.parametrize("shape", [(4,), (2, 2), (1, 2)], ids=str)
 def test_rows_are_never_guessed(shape: tuple[int, ...]) -> None:
     model = Toy(nn.MSELoss())
-    with pytest.raises(UsageError, match="model=Toy computes a loss of shape"), Seam(
-        model
-    ).reducing(torch.ones_like, rows=2):
+    with (
+        pytest.raises(UsageError, match="model=Toy computes a loss of shape"),
+        Seam(model).reducing(torch.ones_like, rows=2),
+    ):
         model.calculate_loss((torch.ones(shape), torch.zeros(shape)))
 
 
 def test_a_criterion_that_couples_rows_is_refused() -> None:
     model = Toy(Coupled())
-    with pytest.raises(UsageError, match="^Coupled is neither[^\n]*$"), Seam(model).reducing(
-        torch.ones_like, rows=4
+    with (
+        pytest.raises(UsageError, match=r"^Coupled is neither[^\n]*$"),
+        Seam(model).reducing(torch.ones_like, rows=4),
     ):
         model.calculate_loss((SCORES, CLASSES))
 
 
 def test_nothing_computed_is_refused() -> None:
-    with pytest.raises(UsageError, match="model=Toy hides its loss"), Seam(
-        Toy(nn.MSELoss())
-    ).reducing(torch.ones_like, rows=2):
+    with (
+        pytest.raises(UsageError, match="model=Toy hides its loss"),
+        Seam(Toy(nn.MSELoss())).reducing(torch.ones_like, rows=2),
+    ):
         pass
 
 
@@ -375,8 +434,7 @@ def test_an_error_in_the_block_is_kept_and_the_model_restored() -> None:
     model = Toy(nn.MSELoss())
     criterion = model.loss_fct
     with pytest.raises(KeyError, match="theirs"), Seam(model).reducing(torch.ones_like, rows=2):
-        assert model.loss_fct is not criterion
-        raise KeyError("theirs")
+        raise KeyError("theirs" if model.loss_fct is not criterion else "nothing swapped")
     assert model.loss_fct is criterion
     assert list(model._modules) == ["loss_fct"]
     assert "loss_fct" not in vars(model)
@@ -385,9 +443,11 @@ def test_an_error_in_the_block_is_kept_and_the_model_restored() -> None:
 def test_the_seam_is_entered_once_at_a_time() -> None:
     model = Toy(nn.MSELoss())
     seam = Seam(model)
-    with pytest.raises(RuntimeError, match="in use"), seam.reducing(
-        torch.ones_like, rows=2
-    ), seam.reducing(torch.ones_like, rows=2):
+    with (
+        pytest.raises(RuntimeError, match="in use"),
+        seam.reducing(torch.ones_like, rows=2),
+        seam.reducing(torch.ones_like, rows=2),
+    ):
         pass
 
 

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_atjt.recognizer import AttentionPooling, FastDropout, NoiseRecognizer
+from recbole_atjt.dropout import FastDropout
+from recbole_atjt.recognizer import AttentionPooling, NoiseRecognizer
 
 
-def _pooled_by_hand(pooling: AttentionPooling, embedding: Tensor, history: Tensor, target: Tensor):
+def _pooled_by_hand(
+    pooling: AttentionPooling, embedding: Tensor, history: Tensor, target: Tensor
+) -> Tensor:
     """3.3.2 to the letter, one sequence and one position at a time, with e_n || e_T built."""
     first = torch.cat((pooling.key.weight, pooling.query.weight), dim=1)
     rows = []
@@ -66,7 +69,7 @@ def test_gradients_with_dropout_equal_those_of_plain_autograd() -> None:
     grad = torch.autograd.grad(pooling(embedding, history, target).square().sum(), embedding)
 
     hidden = pooling.activation(pooling.key(embedding[history]) + pooling.query(target)[:, None])
-    scores = pooling.score((hidden * factors)).squeeze(-1).masked_fill(history == 0, -torch.inf)
+    scores = pooling.score(hidden * factors).squeeze(-1).masked_fill(history == 0, -torch.inf)
     plain = (scores.softmax(-1).unsqueeze(-1) * embedding[history]).sum(1)
     expected = torch.autograd.grad(plain.square().sum(), embedding)
     torch.testing.assert_close(grad, expected)

@@ -19,14 +19,15 @@ def test_divides_by_the_batch_not_by_the_weights() -> None:
 
 def test_share_counts_samples_as_the_model_does() -> None:
     loss, weights = torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5])
-    share = torch.tensor([2 * 3 / 4, 2 * 1 / 4])  # three of four masked positions are the first's
-    assert weighted_mean(loss, weights, share).item() == pytest.approx((3 * 1 * 1 + 1 * 0.5 * 3) / 4)
+    share = torch.tensor([2 * 3 / 4, 2 * 1 / 4])  # 3 of 4 masked positions are the first's
+    expected = (3 * 1 * 1 + 1 * 0.5 * 3) / 4
+    assert weighted_mean(loss, weights, share).item() == pytest.approx(expected)
 
 
 @given(st.lists(st.tuples(numbers, numbers, numbers), min_size=1, max_size=20))
 def test_equals_a_loop(rows: list[tuple[float, float, float]]) -> None:
     loss, weights, share = torch.tensor(rows).unbind(1)
-    expected = sum(l * w * s for l, w, s in rows) / len(rows)
+    expected = sum(x * w * s for x, w, s in rows) / len(rows)
     assert weighted_mean(loss, weights, share).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -87,5 +88,5 @@ def test_rows_that_are_no_multiple_are_refused(rows: int) -> None:
 
 @pytest.mark.parametrize("weights", [torch.ones(0), torch.ones(3, 1), torch.tensor(1.0)], ids=str)
 def test_weights_that_are_not_one_per_sequence_are_refused(weights: torch.Tensor) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="sequence"):
         repeat_for_negatives(weights, 3)

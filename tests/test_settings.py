@@ -39,7 +39,10 @@ def test_whole_numbers_serve_as_floats() -> None:
         ({"atjt_alpha": -0.1}, "atjt_alpha=-0.1 is out of range: it must be at least 0"),
         ({"atjt_alpha": "big"}, "atjt_alpha=big is not a number"),
         ({"atjt_alpha": float("nan")}, "atjt_alpha=nan is out of range"),
-        ({"atjt_noise_share": 0}, r"atjt_noise_share=0.0 is out of range: it must be inside \(0, 1\)"),
+        (
+            {"atjt_noise_share": 0},
+            r"atjt_noise_share=0.0 is out of range: it must be inside \(0, 1\)",
+        ),
         ({"atjt_noise_share": 1.0}, "atjt_noise_share=1.0 is out of range"),
         ({"atjt_replace": "histroy"}, "did you mean 'history'"),
         ({"atjt_replace_from": "random"}, "use one of uniform, popularity"),

@@ -65,7 +65,7 @@ def ensure_files(
             torch.distributed.barrier()
     missing = [file for file in files if not file.is_file()]
     if missing:
-        hint = nearest(dataset, {*known_datasets(folder.parent), *known_urls()} - {dataset})
+        hint = "" if url else nearest(dataset, {*known_datasets(folder.parent), *known_urls()})
         raise UsageError(f"dataset '{dataset}' not found: there is no file {missing[0]}{hint}")
 
 

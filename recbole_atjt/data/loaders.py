@@ -12,15 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 
-class PairedBatch(Interaction):  # type: ignore[misc]
+class PairedBatch(Interaction):
     """A batch of B^R that carries the sequences of B^D which go with it.
 
     Args:
         batch: RecBole's own batch, from users of ``group``.
         group: The phase's group.
         sequences: Number S of its sequences; the other rows are their sampled negatives.
-        history: Histories of other groups' users, ``[D, L]``, or None.
-        target: Their targets, ``[D]``, or None.
+        others: Histories ``[D, L]`` and targets ``[D]`` of other groups' users, or None.
     """
 
     def __init__(
@@ -28,22 +27,20 @@ class PairedBatch(Interaction):  # type: ignore[misc]
         batch: Interaction,
         group: int,
         sequences: int,
-        history: Tensor | None = None,
-        target: Tensor | None = None,
+        others: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__(batch.interaction)
         self.group = group
         self.sequences = sequences
-        self.other_history = history
-        self.other_target = target
+        self.others = others
 
     def to(self, device: torch.device, selected_field: Any = None) -> PairedBatch:
         """Move the batch and what it carries to ``device``."""
         moved = super().to(device, selected_field)
-        if self.other_history is None or self.other_target is None:
+        if self.others is None:
             return PairedBatch(moved, self.group, self.sequences)
-        other = (self.other_history.to(device), self.other_target.to(device))
-        return PairedBatch(moved, self.group, self.sequences, *other)
+        others = (self.others[0].to(device), self.others[1].to(device))
+        return PairedBatch(moved, self.group, self.sequences, others)
 
 
 class _Indices:
@@ -121,7 +118,7 @@ class PhaseLoader:
         batch = self.train_data.collate_fn(rows)
         if others is None or not len(others):
             return PairedBatch(batch, group, len(rows))
-        return PairedBatch(batch, group, len(rows), *self.sequences_of(others))
+        return PairedBatch(batch, group, len(rows), self.sequences_of(others))
 
     def sequences_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return history ``[D, L]`` and target ``[D]`` of training samples."""
@@ -139,7 +136,7 @@ class PhaseLoader:
             DataLoader(
                 _Indices(),  # type: ignore[arg-type]
                 batch_sampler=list(self._plan()),  # type: ignore[arg-type]
-                collate_fn=self._collate,
+                collate_fn=self._collate,  # type: ignore[arg-type]
                 num_workers=self.train_data.num_workers,
             )
         )

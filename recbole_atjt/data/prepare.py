@@ -140,7 +140,10 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     """
     parts = dataset.build()
     _refuse_empty_parts(config, parts)
-    samplers = create_samplers(config, dataset, parts)
+    try:
+        samplers = create_samplers(config, dataset, parts)
+    except ValueError as error:  # a user without a negative item
+        raise UsageError(f"dataset '{config['dataset']}': {error}") from None
     train: dict[str, Any] = {"shuffle": config["shuffle"]}
     if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
         arguments = config["train_neg_sample_args"]

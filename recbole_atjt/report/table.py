@@ -40,7 +40,9 @@ def _block(title: str, runs: Sequence[RunResult]) -> str:
         if base and name != "none":
             rows.append(["  against none", *(_change(base, group, m) for m in metrics), ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows]
+    lines = [
+        "  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows
+    ]
     lines.insert(1, "-" * len(lines[0]))
     return "\n".join([*lines, *_recognition(by_weighting)])
 

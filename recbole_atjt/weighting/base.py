@@ -95,6 +95,8 @@ class Weighting(nn.Module):
     #: Any mean weight is fine, so none is warned about.
     free_scale = True
 
+    item_frequency: Tensor
+
     def __init__(self, settings: Settings, item_frequency: Tensor) -> None:
         super().__init__()
         self.settings = settings

@@ -47,6 +47,7 @@ class RecognizerWeighting(Weighting):
             output_hidden=settings.atjt_recognizer_output_hidden_sizes,
             dropout=settings.atjt_recognizer_dropout,
             attention=settings.atjt_recognizer_attention,
+            last_layer=settings.atjt_recognizer_last_layer,
         )
 
     def recognizer(self, group: int) -> NoiseRecognizer:
@@ -107,7 +108,7 @@ class AuxiliaryTaskJointTraining(RecognizerWeighting):
     wants_other_groups = True
 
     def phases(self, epoch: int) -> list[int]:
-        """Walk through all groups, or as Algorithm 1 does: one group, ``atjt_phase_epochs`` long."""
+        """Walk through all groups, or as Algorithm 1 does: one, ``atjt_phase_epochs`` long."""
         groups = super().phases(epoch)
         if self.settings.atjt_schedule == "interleaved":
             return groups
