@@ -33,7 +33,7 @@ from recbole_atjt.data import (
     header_columns,
     prepare_loaders,
 )
-from recbole_atjt.data.splits import Groups, leave_out_cuts
+from recbole_atjt.data.row_groups import Groups, leave_out_cuts
 from recbole_atjt.errors import UsageError
 from recbole_atjt.models import find_model, registered_models
 
@@ -218,6 +218,36 @@ def test_batches_of_all_ml_100k_are_recboles(split: Any, model: str, mode: str) 
         MAX_ITEM_LIST_LENGTH=50,
         eval_args={"split": split, "mode": mode},
         **(CE if model == "SASRec" else {}),
+    )
+
+
+@pytest.mark.parametrize("model", ["FEARec", "BERT4Rec", "DIEN", "S3Rec"])
+def test_models_that_look_into_the_dataset_lose_as_with_recboles(model: str) -> None:
+    write_tiny()
+    options: dict[str, Any] = {} if model == "DIEN" else dict(CE)
+    if model == "S3Rec":
+        options.update(train_stage="pretrain", item_attribute="genres")
+    if model == "BERT4Rec":
+        options["transform"] = "mask_itemseq"
+    losses = []
+    for create, prepare in (
+        (create_dataset, prepare_loaders),
+        (recbole_create_dataset, data_preparation),
+    ):
+        config = configure(model, hidden_size=8, n_heads=2, **options)
+        train = prepare(config, create(config))[0]
+        init_seed(7, True)
+        network = find_model(model)(config, train.dataset)
+        losses.append([float(network.calculate_loss(batch).detach()) for batch in train])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_made_by_workers_are_the_same(workers: int) -> None:
+    write_tiny()
+    alone = read_batches(create_dataset, prepare_loaders, "SASRec", **CE)
+    assert_same(
+        read_batches(create_dataset, prepare_loaders, "SASRec", worker=workers, **CE), alone
     )
 
 

@@ -15,6 +15,7 @@ import yaml
 import recbole_atjt
 from recbole_atjt import resources
 from recbole_atjt.errors import UsageError
+from recbole_atjt.weighting.table import strategy_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PROPERTIES = ROOT / "properties"
@@ -91,6 +92,12 @@ def test_settings_are_plain_mappings_with_a_comment_on_every_key(name: str) -> N
     assert isinstance(yaml.safe_load(text), (dict, type(None)))
     keys = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
     assert all("# (" in line for line in keys), [line for line in keys if "# (" not in line]
+
+
+def test_every_strategy_has_a_settings_file() -> None:
+    assert {path.stem for path in (PROPERTIES / "weighting").glob("*.yaml")} == set(
+        strategy_names()
+    )
 
 
 @pytest.mark.parametrize("name", PAPER_MODELS)

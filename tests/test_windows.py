@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_atjt.data.windows import (
-    History,
-    HistoryField,
-    WindowBase,
-    WindowColumns,
-    Windows,
-    find_windows,
-    pad,
-)
+from recbole_atjt.data.history import History, HistoryField
+from recbole_atjt.data.windows import WindowBase, WindowColumns, Windows, find_windows, pad
 
 # Users 1 (items 11 to 14), 2 (one item, no window) and 3 (items 31, 32); L = 2.
 USERS = torch.tensor([1, 1, 1, 1, 2, 3, 3])

@@ -8,8 +8,9 @@ from recbole_atjt.data.dataset import (
     WindowedDataset,
 )
 from recbole_atjt.data.files import ensure_files, header_columns
+from recbole_atjt.data.history import History
 from recbole_atjt.data.prepare import WindowSortDataLoader, create_dataset, prepare_loaders
-from recbole_atjt.data.windows import History, Windows
+from recbole_atjt.data.windows import Windows
 
 __all__ = [
     "ContextWindowDataset",

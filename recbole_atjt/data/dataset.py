@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataset import Dataset, DIENDataset, KGSeqDataset, SequentialDataset
+from recbole.data.dataset import DIENDataset, KGSeqDataset, SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor
 
 from recbole_atjt.data.files import ensure_files, loaded_columns, require_columns
-from recbole_atjt.data.splits import Groups, check_split, deal_parts, leave_out_cuts
+from recbole_atjt.data.history import HistoryField
+from recbole_atjt.data.splits import SplitDataset, check_split
 from recbole_atjt.data.windows import (
-    HistoryField,
     WindowBase,
     WindowColumns,
     Windows,
@@ -27,7 +27,7 @@ from recbole_atjt.errors import UsageError
 _FILE_NUMBER = "number of the ready split"
 
 
-class WindowedDataset(Dataset):
+class WindowedDataset(SplitDataset):
     """A dataset whose interactions become lazy prefix windows when it is built.
 
     It stands before one of RecBole's dataset classes among a class's bases. ``inter_feat[rows]``
@@ -52,16 +52,14 @@ class WindowedDataset(Dataset):
         config = self.config
         ensure_files(dataset_path, token, config["benchmark_filename"], config["local_rank"] or 0)
         require_columns(config, ["USER_ID_FIELD", "ITEM_ID_FIELD"])
-        if not self._has_ready_lists():
+        ready = self.iid_field + config["LIST_SUFFIX"]
+        self._has_lists = bool(config["benchmark_filename"]) and ready in loaded_columns(config)
+        if not self._has_lists:
             require_columns(config, ["TIME_FIELD"], f"{config['model']} needs a time field: ")
         super()._load_data(token, dataset_path)
 
-    def _has_ready_lists(self) -> bool:
-        ready = self.iid_field + self.config["LIST_SUFFIX"]
-        return self.benchmark_filename_list is not None and ready in loaded_columns(self.config)
-
     def _benchmark_presets(self) -> None:
-        if not self._has_ready_lists():
+        if not self._has_lists:
             return
         self.item_id_list_field = self.iid_field + self.config["LIST_SUFFIX"]
         super()._benchmark_presets()
@@ -70,7 +68,7 @@ class WindowedDataset(Dataset):
 
     def _change_feat_format(self) -> None:
         super()._change_feat_format()
-        if not isinstance(self.inter_feat, Windows) and not self._has_ready_lists():
+        if not isinstance(self.inter_feat, Windows) and not self._has_lists:
             self.data_augmentation()
 
     def data_augmentation(self) -> None:
@@ -154,69 +152,6 @@ class WindowedDataset(Dataset):
         if isinstance(self.inter_feat, Windows):
             self.inter_feat.interaction.forget()
         return list(parts)
-
-    def _grouped_index(self, group_by_list: np.ndarray) -> Groups:
-        return Groups.by(group_by_list)
-
-    def _split_index_by_leave_one_out(
-        self, grouped_index: Groups, leave_one_num: int
-    ) -> list[np.ndarray]:
-        return grouped_index.cut(leave_out_cuts(grouped_index.sizes, leave_one_num))
-
-    def split_by_ratio(self, ratios: list[float], group_by: str | None = None) -> list[Any]:
-        """Split each group's rows by ratio, as RecBole does and in its order.
-
-        Args:
-            ratios: Shares of the parts; they need not sum to 1.
-            group_by: Field to group by; without one, all rows are one group.
-        """
-        if group_by is None:
-            return list(super().split_by_ratio(ratios))
-        shares = [ratio / sum(ratios) for ratio in ratios]
-        groups = self._grouped_index(self.inter_feat[group_by].numpy())
-        sizes, size_of_group = np.unique(groups.sizes, return_inverse=True)
-        cuts = [self._calcu_split_ids(tot=int(size), ratios=shares) for size in sizes]
-        return self._parts(groups.cut(np.array(cuts)[size_of_group]))
-
-    def time_based_split(self, ratios: list[float], group_by: str) -> list[Any]:
-        """Split by one point in time for all, as RecBole does and in its order.
-
-        Args:
-            ratios: Shares of train, valid and test; they need not sum to 1.
-            group_by: Field to group by.
-        """
-        shares = [ratio / sum(ratios) for ratio in ratios]
-        times = self.inter_feat[self.time_field].numpy()
-        is_early = times <= np.percentile(times, 100 * (1 - shares[-1]))
-        groups = self._grouped_index(self.inter_feat[group_by].numpy())
-        early = np.add.reduceat(is_early[groups.rows].astype(np.int64), groups.starts())
-        train = (early * (shares[0] / (1 - shares[2]))).astype(np.int64)
-        return self._parts(groups.cut(np.stack([train, early], axis=1)))
-
-    def split_by_user(self, ratios: list[float]) -> list[Any]:
-        """Deal whole users into train, valid and test (the paper, section 4.1.1).
-
-        Args:
-            ratios: Shares of the users, above 0; they need not sum to 1.
-
-        Raises:
-            UsageError: There are too few users to give each part one.
-        """
-        users, row_user = np.unique(self.inter_feat[self.uid_field].numpy(), return_inverse=True)
-        shares = [ratio / sum(ratios) for ratio in ratios]
-        cuts = self._calcu_split_ids(tot=len(users), ratios=shares)
-        counts = np.diff([0, *cuts, len(users)])
-        if counts.min() < 1:
-            raise UsageError(
-                f"eval_args split: US {ratios} deals {len(users)} users with histories into "
-                f"{counts.tolist()}; each of train, valid and test needs one"
-            )
-        part = deal_parts(len(users), counts.tolist(), self.config["seed"])[row_user]
-        return self._parts([np.flatnonzero(part == number) for number in range(len(counts))])
-
-    def _parts(self, rows_of_parts: list[np.ndarray]) -> list[Any]:
-        self._drop_unused_col()
-        return [self.copy(self.inter_feat[rows]) for rows in rows_of_parts]
 
 
 class SequentialWindowDataset(WindowedDataset, SequentialDataset):

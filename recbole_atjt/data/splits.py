@@ -3,82 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from recbole.data.dataset import Dataset
 
+from recbole_atjt.data.row_groups import Groups, leave_out_cuts
 from recbole_atjt.errors import UsageError, nearest
 
 PARTS = ("train", "valid", "test")
 SPLITS = ("RS", "LS", "TS", "US")
 LEAVE_ONE_OUT = ("valid_and_test", "valid_only", "test_only")
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Rows by group: groups as they first appear, the rows of a group in their own order.
-
-    Args:
-        rows: All rows, group after group, ``[n]``.
-        sizes: Number of rows of each group, ``[g]``.
-    """
-
-    rows: np.ndarray
-    sizes: np.ndarray
-
-    @classmethod
-    def by(cls, keys: np.ndarray) -> Groups:
-        """Group rows by their key ``[n]``."""
-        codes, _ = pd.factorize(keys)
-        codes = codes.astype(np.int32)
-        return cls(np.argsort(codes, kind="stable"), np.bincount(codes))
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(np.split(self.rows, np.cumsum(self.sizes)[:-1]))
-
-    def starts(self) -> np.ndarray:
-        """Return where each group starts in `rows`, ``[g]``."""
-        starts: np.ndarray = np.cumsum(self.sizes) - self.sizes
-        return starts
-
-    def cut(self, cuts: np.ndarray) -> list[np.ndarray]:
-        """Cut every group at its own places.
-
-        Args:
-            cuts: Ascending numbers of rows before each cut, ``[g, k]``.
-
-        Returns:
-            The rows of the k + 1 parts, each group after group.
-        """
-        rank = np.arange(len(self.rows), dtype=np.int32)
-        rank -= np.repeat(self.starts().astype(np.int32), self.sizes)
-        part = np.zeros(len(self.rows), dtype=np.int8)
-        for cut in cuts.T:
-            part += rank >= np.repeat(cut.astype(np.int32), self.sizes)
-        return [self.rows[part == number] for number in range(cuts.shape[1] + 1)]
-
-
-def leave_out_cuts(sizes: np.ndarray, leave_one_num: int) -> np.ndarray:
-    """Return the cuts that leave single last rows of each group to the last parts.
-
-    The last part is served first; the first part always keeps one row.
-
-    Args:
-        sizes: Number of rows of each group, ``[g]``.
-        leave_one_num: Number of parts of one row each, k.
-
-    Returns:
-        Cuts ``[g, k]``.
-    """
-    sizes = sizes[:, None]
-    cuts: np.ndarray = sizes - np.minimum(np.arange(leave_one_num, 0, -1), sizes - 1)
-    return cuts
 
 
 def deal_parts(n_users: int, counts: Sequence[int], seed: int) -> np.ndarray:
@@ -123,3 +59,76 @@ def _are_shares(value: Any, positive: bool) -> bool:
         return False
     numbers = all(isinstance(share, (int, float)) and math.isfinite(share) for share in value)
     return numbers and all(share > 0 or not (positive or share) for share in value) and value[0] > 0
+
+
+class SplitDataset(Dataset):
+    """RecBole's splits as whole-array operations, and one by user.
+
+    The rows of every part are RecBole's, in its order.
+
+    Args:
+        config: RecBole's configuration.
+    """
+
+    def _grouped_index(self, group_by_list: np.ndarray) -> Groups:
+        return Groups.by(group_by_list)
+
+    def _split_index_by_leave_one_out(
+        self, grouped_index: Groups, leave_one_num: int
+    ) -> list[np.ndarray]:
+        return grouped_index.cut(leave_out_cuts(grouped_index.sizes, leave_one_num))
+
+    def split_by_ratio(self, ratios: list[float], group_by: str | None = None) -> list[Any]:
+        """Split each group's rows by ratio, as RecBole does and in its order.
+
+        Args:
+            ratios: Shares of the parts; they need not sum to 1.
+            group_by: Field to group by; without one, all rows are one group.
+        """
+        if group_by is None:
+            return list(super().split_by_ratio(ratios))
+        shares = [ratio / sum(ratios) for ratio in ratios]
+        groups = self._grouped_index(self.inter_feat[group_by].numpy())
+        sizes, size_of_group = np.unique(groups.sizes, return_inverse=True)
+        cuts = [self._calcu_split_ids(tot=int(size), ratios=shares) for size in sizes]
+        return self._parts(groups.cut(np.array(cuts)[size_of_group]))
+
+    def time_based_split(self, ratios: list[float], group_by: str) -> list[Any]:
+        """Split by one point in time for all, as RecBole does and in its order.
+
+        Args:
+            ratios: Shares of train, valid and test; they need not sum to 1.
+            group_by: Field to group by.
+        """
+        shares = [ratio / sum(ratios) for ratio in ratios]
+        times = self.inter_feat[self.time_field].numpy()
+        is_early = times <= np.percentile(times, 100 * (1 - shares[-1]))
+        groups = self._grouped_index(self.inter_feat[group_by].numpy())
+        early = np.add.reduceat(is_early[groups.rows].astype(np.int64), groups.starts())
+        train = (early * (shares[0] / (1 - shares[2]))).astype(np.int64)
+        return self._parts(groups.cut(np.stack([train, early], axis=1)))
+
+    def split_by_user(self, ratios: list[float]) -> list[Any]:
+        """Deal whole users into train, valid and test (the paper, section 4.1.1).
+
+        Args:
+            ratios: Shares of the users, above 0; they need not sum to 1.
+
+        Raises:
+            UsageError: There are too few users to give each part one.
+        """
+        users, row_user = np.unique(self.inter_feat[self.uid_field].numpy(), return_inverse=True)
+        shares = [ratio / sum(ratios) for ratio in ratios]
+        cuts = self._calcu_split_ids(tot=len(users), ratios=shares)
+        counts = np.diff([0, *cuts, len(users)])
+        if counts.min() < 1:
+            raise UsageError(
+                f"eval_args split: US {ratios} deals {len(users)} users with histories into "
+                f"{counts.tolist()}; each of train, valid and test needs one"
+            )
+        part = deal_parts(len(users), counts.tolist(), self.config["seed"])[row_user]
+        return self._parts([np.flatnonzero(part == number) for number in range(len(counts))])
+
+    def _parts(self, rows_of_parts: list[np.ndarray]) -> list[Any]:
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[rows]) for rows in rows_of_parts]

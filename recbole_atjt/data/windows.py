@@ -17,38 +17,13 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class HistoryField:
-    """Where a ``*_list`` column comes from, and what it looks like.
-
-    Args:
-        values: Values of the sorted interactions, a row of zeros (the padding) last,
-            ``[n + 1, ...]``.
-        shape: Shape of one window's history: ``(L,)``; ``(L, S)`` for sequence fields;
-            a last dimension of 2 for numerical features.
-        dtype: Type of the gathered column.
-    """
-
-    values: Tensor
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """Return the values at ``rows [B, P]`` of the base as ``[B, P, ...]``."""
-        flat = self.values.index_select(0, rows.view(-1))
-        gathered = flat.view(rows.shape + self.values.shape[1:])
-        if gathered.dtype != self.dtype:
-            gathered = gathered.to(self.dtype)
-        return self.widen(gathered, lead=2)
-
-    def widen(self, gathered: Tensor, lead: int) -> Tensor:
-        """Pad sequences that are shorter than the field's length; ``lead`` dimensions precede."""
-        if gathered.shape[lead:] == self.shape[1:]:
-            return gathered
-        wide = gathered.new_zeros((*gathered.shape[:lead], *self.shape[1:]))
-        wide.narrow(lead, 0, gathered.shape[lead]).copy_(gathered)
-        return wide
+from recbole_atjt.data.history import (
+    History,
+    HistoryField,
+    as_selector,
+    history_rows,
+    is_scalar,
+)
 
 
 @dataclass(frozen=True)
@@ -103,88 +78,6 @@ def find_windows(users: np.ndarray, max_length: int) -> tuple[Tensor, Tensor]:
     length = np.minimum(target - first[~is_first], max_length)
     length_type = np.int16 if max_length < 2**15 else np.int32
     return torch.from_numpy(target), torch.from_numpy(length.astype(length_type))
-
-
-def _as_selector(index: Any) -> Tensor | slice:
-    """Turn what RecBole indexes with (list, range, array, tensor, mask, slice) into a selector."""
-    if isinstance(index, slice):
-        return index
-    rows = index if isinstance(index, Tensor) else torch.as_tensor(np.asarray(index))
-    return rows if rows.dtype == torch.bool else rows.long()
-
-
-def _is_scalar(index: Any) -> bool:
-    if isinstance(index, (Tensor, np.ndarray)):
-        return index.ndim == 0
-    return isinstance(index, (int, np.integer))
-
-
-def _history_rows(target: Tensor, length: Tensor, positions: Tensor, padding: int) -> Tensor:
-    """Rows of the base for ``positions [P]`` of each window, ``[B, P]``; padding past its end."""
-    first = (target - length).unsqueeze(1)
-    return (positions + first).masked_fill_(positions >= length.unsqueeze(1), padding)
-
-
-class History:
-    """A ``*_list`` column whose rows are gathered when they are asked for.
-
-    It is indexed as RecBole's padded tensor ``[m, L, ...]`` would be: by a window, a slice, a
-    list, an array, a tensor or a mask, and by a tuple of that and positions, e.g. ``[:, 0]``.
-
-    Args:
-        field: Where the values lie.
-        target: Target row of each window, ``[m]``.
-        length: Length of each history, ``[m]``.
-    """
-
-    def __init__(self, field: HistoryField, target: Tensor, length: Tensor) -> None:
-        self._field, self._target, self._length = field, target, length
-        self.dtype = field.dtype
-        self.device = field.values.device
-
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the whole column, ``[m, L, ...]``."""
-        return torch.Size((len(self._target), *self._field.shape))
-
-    def __len__(self) -> int:
-        return len(self._target)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        index, *inner = index if isinstance(index, tuple) else (index,)
-        if _is_scalar(index):
-            row = self._one(int(index))
-            return row[tuple(inner)] if inner else row
-        positions = torch.arange(self._field.shape[0])
-        selector = _as_selector(index)
-        target, length = self._target[selector], self._length[selector]
-        if not inner:
-            return self._gather(target, length, positions)
-        if isinstance(inner[0], int):
-            gathered = self._gather(target, length, positions[inner[0]].unsqueeze(0))
-            inner[0] = 0
-        else:
-            gathered = self._gather(target, length, positions)
-        where = (slice(None), *inner)
-        return gathered[where]
-
-    def _gather(self, target: Tensor, length: Tensor, positions: Tensor) -> Tensor:
-        padding = len(self._field.values) - 1
-        return self._field.gather(_history_rows(target, length, positions, padding))
-
-    def _one(self, window: int) -> Tensor:
-        end, length = int(self._target[window]), int(self._length[window])
-        values = self._field.values[end - length : end].to(self.dtype)
-        history = values.new_zeros(self._field.shape)
-        history[:length] = self._field.widen(values, lead=1)
-        return history
-
-    def numpy(self) -> np.ndarray:
-        """Return the whole column, padded, as an array ``[m, L, ...]``."""
-        return self[:].numpy()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
 
 class WindowColumns(MutableMapping[str, Any]):
@@ -248,7 +141,7 @@ class WindowColumns(MutableMapping[str, Any]):
 
     def take(self, index: Any) -> WindowColumns:
         """Return the columns of some windows; the base is shared."""
-        selector = _as_selector(index)
+        selector = as_selector(index)
         own = {name: column[selector] for name, column in self.own.items()}
         target, length = self.target[selector], self.length[selector]
         return WindowColumns(self.base, target, length, dict(self.names), own)
@@ -257,7 +150,7 @@ class WindowColumns(MutableMapping[str, Any]):
         """Return every column of all these windows as RecBole's padded tensor."""
         base, target, length = self.base, self.target.long(), self.length.long()
         padding = len(next(iter(base.columns.values()))) - 1
-        rows = _history_rows(target, length, torch.arange(base.max_length), padding)
+        rows = history_rows(target, length, torch.arange(base.max_length), padding)
         gathered = {}
         for name in self.names:
             if name in self.own:
@@ -293,7 +186,7 @@ class Windows(Interaction):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
             return self.interaction[index]
-        if _is_scalar(index):
+        if is_scalar(index):
             return self.materialize([int(index)])[0]
         return Windows(self.interaction.take(index))
 

@@ -1,0 +1,172 @@
+"""How long an epoch with ATJT takes, as a ratio against plain RecBole 1.2.1.
+
+All variants train in this one process, in interleaved rounds of a few batches each, since the
+machine is noisy; the median round counts. The last line is JSON:
+
+* ``vs_shipped``: ATJT against RecBole as it ships, with autograd's anomaly mode on,
+* ``vs_plain``: ATJT against RecBole with anomaly mode off,
+* ``vs_plain_history``: (context-aware models) ATJT against plain training of the same model with
+  the same histories; RecBole itself gives these models none.
+
+Run it as ``python benchmarks/epoch_ratio.py --model=SASRec --batch=256``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from os import chdir
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
+from recbole.utils import ModelType, init_seed
+
+import recbole_atjt
+import recbole_atjt.dropout
+from recbole_atjt.models import find_model
+
+
+class FirstBatches:
+    """The first batches of a loader, as a loader."""
+
+    def __init__(self, loader: Any, count: int) -> None:
+        self.loader, self.count = loader, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self.loader), self.count)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+class Variant:
+    """One way to train, timed by the batch."""
+
+    def __init__(self, trainer: Any, loader: Any, anomaly: bool = False) -> None:
+        self.trainer, self.loader, self.anomaly = trainer, loader, anomaly
+        self.seconds: list[float] = []
+
+    def train(self, steps: int) -> None:
+        """Train a few batches with RecBole's own loop and note the time of an epoch."""
+        loader = getattr(self.trainer, "loader", None) or self.loader
+        steps = min(steps, len(loader))
+        self.trainer.loader = FirstBatches(loader, steps)
+        torch.autograd.set_detect_anomaly(self.anomaly)
+        start = perf_counter()
+        self.trainer._train_epoch(self.trainer.loader, 0)
+        self.seconds.append((perf_counter() - start) / steps * len(loader))
+        torch.autograd.set_detect_anomaly(False)
+        self.trainer.loader = loader
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the keys that all variants share."""
+    given: dict[str, Any] = {
+        "train_batch_size": args.batch,
+        "MAX_ITEM_LIST_LENGTH": args.length,
+        "show_progress": False,
+        "eval_args": {
+            "split": {"LS": "valid_and_test"},
+            "order": "TO",
+            "group_by": "user",
+            "mode": "uni100",
+        },
+        "repeatable": True,
+        "data_path": args.data_path,
+        "metrics": ["Hit"],
+        "valid_metric": "Hit@10",
+    }
+    if find_model(args.model).type == ModelType.CONTEXT:
+        given["threshold"] = None
+        given["mlp_hidden_size"] = [256, 128]
+        given["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
+    else:
+        given["train_neg_sample_args"] = None
+    return given
+
+
+def plain(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Build plain RecBole: its config, its data, its trainer."""
+    sys.argv = sys.argv[:1]
+    config = Config(model=args.model, dataset=args.dataset, config_dict=settings(args))
+    init_seed(config["seed"], True)
+    train_data, _, _ = data_preparation(config, create_dataset(config))
+    model = config.model_class(config, train_data._dataset).to(config["device"])
+    return Trainer(config, model), train_data
+
+
+def ours(args: argparse.Namespace, weighting: str) -> tuple[Any, Any]:
+    """Build the same training through this package."""
+    given = {**settings(args), "weighting": weighting, "atjt_groups": args.groups}
+    given["fast_dropout"] = args.fast_dropout
+    config = recbole_atjt.DenoisingConfig(args.model, args.dataset, None, given)
+    init_seed(config["seed"], True)
+    data = recbole_atjt.create_dataset(config)
+    train_data, _, _ = recbole_atjt.prepare_loaders(config, data)
+    model = config.model_class(config, train_data._dataset).to(config["device"])
+    if args.fast_dropout:
+        recbole_atjt.dropout.speed_up_dropout(model)
+    if weighting != "none":
+        model = recbole_atjt.DenoisingRecommender(model, config, train_data._dataset)
+    trainer = recbole_atjt.DenoisingTrainer(config, model)
+    return trainer, trainer.phases(train_data)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="SASRec")
+    parser.add_argument("--dataset", default="ml-100k")
+    parser.add_argument("--data_path", default="dataset/")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--length", type=int, default=50, help="items in a history")
+    parser.add_argument("--groups", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=10, help="batches of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fast_dropout", action="store_true")
+    args = parser.parse_args()
+    args.data_path = str(Path(args.data_path).resolve())
+    chdir(tempfile.mkdtemp())
+    logging.getLogger().addHandler(logging.NullHandler())
+    variants = {
+        "shipped": Variant(*plain(args), anomaly=True),
+        "plain": Variant(*plain(args)),
+        "atjt": Variant(*ours(args, "atjt")),
+    }
+    if find_model(args.model).type == ModelType.CONTEXT:
+        variants["plain_history"] = Variant(*ours(args, "none"))
+    for round_number in range(args.rounds + 1):
+        for variant in variants.values():
+            variant.train(args.steps if round_number else 2)
+    epochs = {name: median(variant.seconds[1:]) for name, variant in variants.items()}
+    for name, seconds in epochs.items():
+        print(f"{name:14s} {seconds:8.2f} s an epoch")
+    result: dict[str, Any] = {
+        f"vs_{name}": round(epochs["atjt"] / seconds, 3)
+        for name, seconds in epochs.items()
+        if name != "atjt"
+    }
+    result.update(model=args.model, batch=args.batch, length=args.length, groups=args.groups)
+    result.update(fast_dropout=args.fast_dropout, threads=torch.get_num_threads())
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
