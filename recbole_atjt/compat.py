@@ -40,6 +40,7 @@ def apply() -> None:
     restore_sparse_update()
     cast_ksr_relations()
     flatten_kd_dagfm_scores()
+    count_tower_fields()
     drop_single_sample_batch()
     use_current_grad_scaler()
 
@@ -193,6 +194,31 @@ def flatten_kd_dagfm_scores() -> None:
     @_override(KD_DAGFM, "predict")
     def predict(original: Callable[..., Any], model: Any, interaction: Any) -> Any:
         return original(model, interaction).reshape(-1)
+
+
+def count_tower_fields() -> None:
+    """Count only embedded float columns in DSSM's towers (``model/abstract_recommender.py:267``).
+
+    A float column outside ``numerical_features`` is not embedded, but widens the tower's input.
+    """
+    from recbole.model.abstract_recommender import ContextRecommender
+    from recbole.utils import FeatureType
+
+    @_override(ContextRecommender, "__init__")
+    def initialize(original: Callable[..., None], model: Any, config: Any, dataset: Any) -> None:
+        original(model, config, dataset)
+        if not model.double_tower:
+            return
+        floats = (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
+        for side in ("user", "item"):
+            fields = getattr(model, f"{side}_field_names")
+            ignored = [
+                name
+                for name in fields
+                if dataset.field2type[name] in floats and name not in model.numerical_features
+            ]
+            counter = f"{side}_float_field_num"
+            setattr(model, counter, getattr(model, counter) - len(ignored))
 
 
 def drop_single_sample_batch() -> None:

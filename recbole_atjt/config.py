@@ -121,7 +121,18 @@ class DenoisingConfig(Config):
         super()._set_default_parameters()
         self._check_valid_metric(final)
         if "load_col" not in self.external_config_dict and not self._knows_columns():
-            final["load_col"] = header_columns(final["data_path"], self.dataset)
+            final["load_col"] = self._columns_of_headers(final)
+
+    def _columns_of_headers(self, final: dict[str, Any]) -> dict[str, list[str]] | None:
+        """Return all columns of the files there are; None (everything) before a download."""
+        found = header_columns(
+            final["data_path"],
+            self.dataset,
+            benchmark_filename=final["benchmark_filename"],
+            field_separator=final["field_separator"],
+            encoding=final.get("encoding") or "utf-8",
+        )
+        return found or None
 
     def _choose_input(self, final: dict[str, Any]) -> None:
         """Settle negative sampling: none under CE, some under BCE (Eq. 1) and BPR."""

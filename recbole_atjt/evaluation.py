@@ -58,12 +58,16 @@ def split_metrics(metrics: Iterable[str]) -> tuple[list[str], list[str]]:
 def gives_probabilities(model: nn.Module) -> bool:
     """Tell whether a model's ``predict`` gives probabilities rather than logits.
 
+    A model from outside RecBole says so with ``predicts_probabilities = True``.
+
     Args:
         model: A RecBole model, a subclass of one, or a wrapper that holds one as ``recommender``.
     """
     bare = getattr(model, "recommender", model)
     if getattr(bare, "type", None) == ModelType.CONTEXT:
         return True
+    if hasattr(bare, "predicts_probabilities"):
+        return bool(bare.predicts_probabilities)
     return any(kind.__name__ in PROBABILITY_MODELS for kind in type(bare).__mro__)
 
 

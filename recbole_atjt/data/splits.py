@@ -109,7 +109,7 @@ class SplitDataset(Dataset):
         return self._parts(groups.cut(np.stack([train, early], axis=1)))
 
     def split_by_user(self, ratios: list[float]) -> list[Any]:
-        """Deal whole users into train, valid and test (the paper, section 4.1.1).
+        """Deal whole users into train, valid and test (ATJT, 4.1.2).
 
         Args:
             ratios: Shares of the users, above 0; they need not sum to 1.
