@@ -246,6 +246,23 @@ def test_ksr_trains_with_preloaded_relations(clicks: dict[str, list[str]]) -> No
     assert train(config)["recall@10"] > 0
 
 
+def test_kd_dagfm_can_be_ranked(clicks: dict[str, list[str]]) -> None:
+    ranked = {"threshold": None, "t_cin": [4, 4], "metrics": ["Hit"], "valid_metric": "Hit@10"}
+    ranked["eval_args"] = {**PER_USER, "mode": "uni3"}
+    ranked["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
+    assert train(configure("KD_DAGFM", clicks, **ranked)) == {"hit@10": 1.0}
+
+
+def test_towers_of_dssm_leave_out_float_columns(clicks: dict[str, list[str]]) -> None:
+    rows = [f"i{item}|{item * 1.5}|k{item % 2}" for item in range(9)]
+    write("item", "item_id:token|price:float|kind:token", *rows)
+    columns = {**clicks, "item": ["item_id", "price", "kind"]}
+    config = configure("DSSM", columns, **LABELLED)
+    assert 0.0 <= train(config)["auc"] <= 1.0
+    model = get_model("DSSM")(config, load(columns))
+    assert (model.user_float_field_num, model.item_float_field_num) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("model", "batch_size", "sizes"),
     [

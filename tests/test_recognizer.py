@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_atjt.dropout import FastDropout
 from recbole_atjt.recognizer import AttentionPooling, NoiseRecognizer
 
 
@@ -92,15 +91,6 @@ def test_sizes_of_the_paper() -> None:
     assert widths == [(256, 64), (64, 256), (1, 64)]
 
 
-def test_dropout_keeps_the_mean_and_meets_its_rate() -> None:
-    dropout = FastDropout(0.3)
-    x = torch.ones(400, 500)
-    kept = dropout(x)
-    assert (kept == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
-    assert kept.mean().item() == pytest.approx(1.0, abs=0.01)
-    assert torch.equal(dropout.eval()(x), x)
-
-
 def test_unknown_attention_is_refused() -> None:
     with pytest.raises(ValueError, match="attention 'max' is unknown"):
         NoiseRecognizer(n_items=5, attention="max")
@@ -122,3 +112,19 @@ def test_learns_to_tell_a_planted_replacement() -> None:
         optimizer.step()
     weights = torch.sigmoid(recognizer.eval()(history, target))
     assert weights[label == 1].mean() > weights[label == 0].mean() + 0.2
+
+
+def test_last_layer_of_the_paper_adds_prelu_and_dropout() -> None:
+    linear, paper = NoiseRecognizer(n_items=5), NoiseRecognizer(n_items=5, last_layer="paper")
+    slopes = {name for name, _ in paper.named_parameters()} - {
+        name for name, _ in linear.named_parameters()
+    }
+    assert slopes == {"output.2.activation.weight", "attention.score.activation.weight"}
+    history, target = torch.tensor([[1, 2]] * 200), torch.tensor([3] * 200)
+    with torch.no_grad():
+        dropped = (paper(history, target) == 0).float().mean().item()
+        kept = (linear(history, target) == 0).float().mean().item()
+    assert dropped == pytest.approx(0.5, abs=0.15)
+    assert kept == 0.0
+    with pytest.raises(ValueError, match="last_layer 'none' is unknown"):
+        NoiseRecognizer(n_items=5, last_layer="none")
