@@ -177,7 +177,7 @@ class NoiseRecognizer(nn.Module):
         )
 
     def forward(self, history: Tensor, target: Tensor) -> Tensor:
-        """Return the logit of "this sequence is original".
+        """Return the logit of "this sequence is original", in full precision also under AMP.
 
         Args:
             history: Item ids, 0 where padded, ``[B, L]``; every row holds at least one item.
@@ -186,9 +186,10 @@ class NoiseRecognizer(nn.Module):
         Returns:
             Logits ``[B]``; their sigmoid is the weight ``w = g(s)`` of Eq. 1.
         """
-        query = self.item_embedding(target)
-        pooled = self.attention(self.item_embedding.weight, history, query)
-        logits: Tensor = self.output(torch.cat((pooled, query), dim=-1)).squeeze(-1)
+        with torch.autocast(history.device.type, enabled=False):
+            query = self.item_embedding(target)
+            pooled = self.attention(self.item_embedding.weight, history, query)
+            logits: Tensor = self.output(torch.cat((pooled, query), dim=-1)).squeeze(-1)
         return logits
 
     def recognition_loss(self, history: Tensor, target: Tensor, label: Tensor) -> Tensor:

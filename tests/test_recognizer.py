@@ -128,3 +128,13 @@ def test_last_layer_of_the_paper_adds_prelu_and_dropout() -> None:
     assert kept == 0.0
     with pytest.raises(ValueError, match="last_layer 'none' is unknown"):
         NoiseRecognizer(n_items=5, last_layer="none")
+
+
+def test_keeps_full_precision_under_autocast() -> None:
+    recognizer = NoiseRecognizer(n_items=7)
+    history, target = torch.tensor([[1, 2], [3, 0]]), torch.tensor([4, 5])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = recognizer.recognition_loss(history, target, torch.tensor([1.0, 0.0]))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(p.grad is not None for p in recognizer.parameters())
