@@ -297,7 +297,9 @@ def test_split_by_user(model: str) -> None:
 )
 def test_context_windows_in_every_split(split: Any, mode: str, order: str) -> None:
     write_tiny()
-    config = configure("WideDeep", eval_args={"split": split, "mode": mode, "order": order})
+    values = {"metrics": ["AUC"], "valid_metric": "AUC"} if mode == "uni5" else {}
+    eval_args = {"split": split, "mode": mode, "order": order}
+    config = configure("WideDeep", eval_args=eval_args, **values)
     dataset = create_dataset(config)
     loaders = prepare_loaders(config, dataset)
     assert isinstance(dataset, ContextWindowDataset)
@@ -312,6 +314,15 @@ def test_context_windows_in_every_split(split: Any, mode: str, order: str) -> No
             positive = batch[loader._dataset.label_field] == 1 if "label" in batch else slice(None)
             found.update(window_keys(Interaction({k: batch[k][positive] for k in batch})))
     assert found == expected
+
+
+def test_split_by_user_does_not_merge_rankings() -> None:
+    write_tiny()
+    for mode in ("uni5", {"valid": "full", "test": "pop5"}):
+        with pytest.raises(UsageError, match="merges all windows of a user into one ranking"):
+            create_dataset(
+                configure("WideDeep", eval_args={"split": {"US": [6, 2, 2]}, "mode": mode})
+            )
 
 
 def window_keys(batch: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.sampler import KGSampler
-from recbole.utils import ModelType
+from recbole.utils import EvaluatorType, ModelType
 
 from recbole_atjt.data.dataset import (
     ContextWindowDataset,
@@ -73,6 +73,8 @@ def create_dataset(config: Any) -> Any:
             f"eval_args split: US keeps whole users from training, which {config['model']} cannot "
             "serve since it reads no history; use RS or LS"
         )
+    if kind == "US" and config["eval_type"] == EvaluatorType.RANKING:
+        _require_rankings_of_windows(config)
     if not issubclass(chosen, WindowedDataset):
         require_columns(config, ["USER_ID_FIELD", "ITEM_ID_FIELD"])
         by_time = config["eval_args"]["order"] == "TO" or kind == "TS"
@@ -87,6 +89,16 @@ def create_dataset(config: Any) -> Any:
     raise UsageError(
         f"nothing is left of dataset '{config['dataset']}' after filtering by {settings}"
     )
+
+
+def _require_rankings_of_windows(config: Any) -> None:
+    """Refuse to rank sampled items where a user has many windows: RecBole merges their rankings."""
+    for part, mode in config["eval_args"]["mode"].items():
+        if mode not in ("full", "labeled"):
+            raise UsageError(
+                f"eval_args mode: {mode} for {part} merges all windows of a user into one ranking, "
+                "which split US has many of; use mode: full, or value metrics such as AUC alone"
+            )
 
 
 def _ensure_all_files(config: Any, chosen: type[Any]) -> None:
