@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AtjtError as error:
         print(f"recbole-atjt: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader of our output has gone, as in `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("recbole-atjt: interrupted before training; nothing was saved", file=sys.stderr)
         return 130

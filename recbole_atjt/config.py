@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import recbole
 import yaml
 from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import ModelType
+from recbole.utils import InputType, ModelType
 from recbole.utils.argument_list import (
     dataset_arguments,
     evaluation_arguments,
@@ -26,9 +27,14 @@ from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.evaluation import split_metrics
 from recbole_atjt.models import find_model
 from recbole_atjt.pointwise import pointwise
+from recbole_atjt.ranges import check_values
+from recbole_atjt.refusals import in_one_line, refusals_of_recbole
 from recbole_atjt.resources import properties_path
-from recbole_atjt.settings import explained_keys
+from recbole_atjt.settings import Settings, explained_keys, read_settings
 
+_LOSS_TYPES = ("CE", "BPR", "BCE")
+#: Metrics whose name goes without @k.
+_WITHOUT_K = frozenset({"gauc", "auc", "logloss", "mae", "rmse"})
 _TYPE_FILES = {ModelType.CONTEXT: "context", ModelType.SEQUENTIAL: "sequential"}
 _KEY_READ = re.compile(r"""config\[\s*['"](\w+)['"]\s*\]|config\.(?:get\(['"])?(\w+)""")
 
@@ -58,15 +64,17 @@ class DenoisingConfig(Config):
         config_file_list: Sequence[str] | None = None,
         config_dict: Mapping[str, Any] | None = None,
     ) -> None:
-        try:
+        with refusals_of_recbole("settings"):
             super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
-        except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
-            raise UsageError(str(error.args[0] if error.args else error)) from error
-        except AssertionError as error:
-            raise UsageError("gpu_id names fewer devices than nproc asks for") from error
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
+
+    def _init_device(self) -> None:
+        try:
+            super()._init_device()
+        except AssertionError as error:
+            raise UsageError("gpu_id names fewer devices than nproc asks for") from error
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """Keep RecBole's reading of numbers such as 1e-3, but build no Python objects."""
@@ -93,6 +101,9 @@ class DenoisingConfig(Config):
             raise UsageError("dataset is missing: give --dataset=NAME, such as --dataset=ml-100k")
         model_class = find_model(model) if isinstance(model, str) else model
         _refuse_unknown_keys(self.external_config_dict, model_class)
+        named = str(dataset or self.external_config_dict.get("dataset"))
+        if Path(named).name != named:
+            raise UsageError(f"dataset={named} is not a name: give its folder as data_path")
         found: tuple[str, type[AbstractRecommender], str]
         found = super()._get_model_and_dataset(model_class, dataset)
         return found[0], found[1], str(found[2])
@@ -116,9 +127,21 @@ class DenoisingConfig(Config):
         final = self.final_config_dict
         if "weighting" in final and final["weighting"] is None:
             final["weighting"] = "none"
+        read_settings(final)
+        ours = {item.name for item in fields(Settings)}
+        given = {k: v for k, v in self.external_config_dict.items() if k not in ours}
+        check_values(given, self.internal_config_dict)
         self._choose_input(final)
         self._divide_metrics(final)
         super()._set_default_parameters()
+        if (
+            final.get("MODEL_INPUT_TYPE") == InputType.PAIRWISE
+            and not final["train_neg_sample_args"]
+        ):
+            raise UsageError(
+                f"train_neg_sample_args={final['train_neg_sample_args']}: model={self.model} "
+                "compares items with sampled ones; give for example {distribution: uniform}"
+            )
         self._check_valid_metric(final)
         if "load_col" not in self.external_config_dict and not self._knows_columns():
             final["load_col"] = self._columns_of_headers(final)
@@ -138,26 +161,34 @@ class DenoisingConfig(Config):
         """Settle negative sampling: none under CE, some under BCE (Eq. 1) and BPR."""
         if final["MODEL_TYPE"] != ModelType.SEQUENTIAL:
             return
-        if final.get("loss_type") == "BCE":
+        loss_type = final.get("loss_type")
+        if loss_type == "BCE":
             self.model_class = pointwise(self.model_class)
-        elif final.get("loss_type") == "CE" and not self.external_config_dict.get(
-            "train_neg_sample_args"
-        ):
+        elif hasattr(self.model_class, "input_type"):
+            return
+        elif loss_type not in (None, *_LOSS_TYPES) and final.get("train_neg_sample_args"):
+            hint = nearest(str(loss_type), _LOSS_TYPES)
+            raise UsageError(
+                f"loss_type={loss_type} is unknown{hint}: use one of {', '.join(_LOSS_TYPES)}"
+            )
+        elif loss_type == "CE" and not self.external_config_dict.get("train_neg_sample_args"):
             final["train_neg_sample_args"] = None
 
     def _divide_metrics(self, final: dict[str, Any]) -> None:
         """Move value metrics out of RecBole's sight where ranking metrics stand beside them."""
-        metrics = final["metrics"]
-        ranking, value = split_metrics([metrics] if isinstance(metrics, str) else list(metrics))
-        value += [name for name in final.get("value_metrics") or [] if name not in value]
+        ranking, value = split_metrics(_names(final["metrics"]))
+        value += [name for name in _names(final.get("value_metrics")) if name not in value]
+        if not ranking and not value:
+            raise UsageError(f"metrics={final['metrics']} names no metric")
+        named = [*ranking, *value]
         modes = final["eval_args"].get("mode", "full") if final["eval_args"] else "full"
         modes = modes.values() if isinstance(modes, dict) else [modes]
         if not ranking and "full" in modes:
             ranking = ["GAUC"]
         final["metrics"] = ranking or value
         final["value_metrics"] = value if ranking else []
-        if "valid_metric" not in self.external_config_dict and not ranking:
-            final["valid_metric"] = value[0]
+        if "valid_metric" not in self.external_config_dict:
+            final["valid_metric"] = _default_valid_metric(final, named)
 
     def _check_valid_metric(self, final: dict[str, Any]) -> None:
         name, _, k = str(final["valid_metric"]).partition("@")
@@ -167,7 +198,10 @@ class DenoisingConfig(Config):
                 f"valid_metric={final['valid_metric']} is not computed: choose one of "
                 f"metrics={computed}"
             )
-        if k and int(k) not in final["topk"]:
+        if (name.lower() in _WITHOUT_K) == bool(k):
+            example = f"{name}@{final['topk'][0]}" if not k else name
+            raise UsageError(f"valid_metric={final['valid_metric']} is not computed: use {example}")
+        if k and k not in map(str, final["topk"]):
             raise UsageError(
                 f"valid_metric={final['valid_metric']} is not computed: topk={final['topk']}"
             )
@@ -177,6 +211,21 @@ class DenoisingConfig(Config):
         ours = properties_path() / "dataset" / f"{self.dataset}.yaml"
         theirs = Path(recbole.__file__).parent / "properties" / "dataset" / f"{self.dataset}.yaml"
         return any(path.is_file() and "load_col" in path.read_text() for path in (ours, theirs))
+
+
+def _names(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
+
+
+def _default_valid_metric(final: Mapping[str, Any], named: Sequence[str]) -> str:
+    """Return the default that selects the best epoch, or the metric next to it that is there."""
+    name, _, k = str(final["valid_metric"]).partition("@")
+    if name.lower() not in {metric.lower() for metric in named}:
+        name = named[0]
+    topk = final["topk"] if isinstance(final["topk"], list) else [final["topk"]]
+    if name.lower() in _WITHOUT_K:
+        return name
+    return f"{name}@{k if k and int(k) in topk else max(topk)}"
 
 
 def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
@@ -189,9 +238,8 @@ def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     except OSError as error:
         raise UsageError(f"config file {path} can't be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        line = str(error).replace("\n", " ")
-        raise UsageError(f"config file {path} is not valid YAML: {line}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} is not valid YAML: {in_one_line(error)}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

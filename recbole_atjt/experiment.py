@@ -20,12 +20,16 @@ from recbole_atjt.checkpoint import plain_config
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.data.prepare import create_dataset, prepare_loaders
 from recbole_atjt.dropout import speed_up_dropout
-from recbole_atjt.errors import AtjtError
-from recbole_atjt.pretraining import build_pretrained, needs_pretraining, pretrain
+from recbole_atjt.errors import AtjtError, UsageError
+from recbole_atjt.pretraining import build_pretrained, is_pretrained, needs_pretraining, pretrain
+from recbole_atjt.refusals import refusals_of_recbole
 from recbole_atjt.report.recognition import measure_weights
 from recbole_atjt.report.result import ExperimentResult, RunResult
 from recbole_atjt.trainer import DenoisingTrainer
 from recbole_atjt.wrapper import DenoisingRecommender
+
+#: Handlers of the run's log.
+_LOG: list[logging.Handler] = []
 
 
 class Interrupted(AtjtError):
@@ -47,6 +51,11 @@ class Cell:
     def name(self) -> str:
         """Name of the model."""
         return self.model if isinstance(self.model, str) else self.model.__name__
+
+    def __str__(self) -> str:
+        chosen = {"weighting": self.weighting, "seed": self.seed}
+        given = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+        return f"model={self.name} on dataset={self.dataset} {' '.join(given)}".strip()
 
 
 def run(
@@ -82,21 +91,47 @@ def run(
         Cell(*chosen)
         for chosen in product(*map(_listed, (model, dataset)), _listed(weighting), _listed(seed))
     ]
+    for number, cell in enumerate(cells):
+        if cell in cells[:number]:
+            raise UsageError(f"{cell} is listed twice")
     configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
     if output_dir is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         output_dir = Path("runs") / f"{cells[0].name}-{cells[0].dataset}-{stamp}"
     result = ExperimentResult(Path(output_dir))
-    if not logging.getLogger().handlers:
-        init_logger(configs[0])
     for number, config in enumerate(configs, start=1):
+        try:
+            result.output_dir.mkdir(parents=True, exist_ok=True)
+            _start_log(config)
+        except OSError as error:
+            raise UsageError(f"{error.filename} can't be written to: {error.strerror}") from error
         logging.getLogger().info(
             f"run {number} of {len(configs)}: {config['model']} on {config['dataset']}, "
             f"weighting {config['weighting']}, seed {config['seed']}"
         )
-        result.runs.append(_Run(config, result.output_dir / "checkpoints").make())
+        current = _Run(config, result.output_dir / "checkpoints")
+        try:
+            result.runs.append(current.make())
+        except KeyboardInterrupt as error:
+            kept = f"; {len(result.runs)} finished in {result.path}" if result.runs else ""
+            raise Interrupted(current.interruption() + kept) from error
         result.write()
     return result
+
+
+def _start_log(config: DenoisingConfig) -> None:
+    """Give a run RecBole's log, in a file of its own, unless the caller has set up logging.
+
+    RecBole names the folder of a run's TensorBoard figures after that file.
+    """
+    root = logging.getLogger()
+    if any(handler not in _LOG for handler in root.handlers):
+        return
+    for handler in _LOG:
+        root.removeHandler(handler)
+        handler.close()
+    init_logger(config)
+    _LOG[:] = root.handlers
 
 
 def _listed(value: Any) -> list[Any]:
@@ -127,11 +162,7 @@ class _Run:
         prepared = perf_counter()
         assert self.trainer is not None
         show = self.config["show_progress"]
-        try:
-            self.trainer.fit(train_data, valid_data, show_progress=show)
-        except KeyboardInterrupt as error:
-            epoch, saved = len(self.trainer.epoch_seconds), self.trainer.what_is_saved()
-            raise Interrupted(f"interrupted in epoch {epoch} of {self.name}: {saved}") from error
+        self.trainer.fit(train_data, valid_data, show_progress=show)
         valid = self.trainer.evaluate(valid_data, show_progress=show)
         test = self.trainer.evaluate(test_data, load_best_model=False, show_progress=show)
         done = perf_counter()
@@ -144,29 +175,41 @@ class _Run:
         }
         return self._describe(valid, test, seconds)
 
+    def interruption(self) -> str:
+        """Say where the run was interrupted and what was saved."""
+        if self.trainer is None:
+            return f"interrupted while {self.name} was prepared: no model was saved"
+        where = f"interrupted in epoch {self.trainer.epoch} of {self.name}"
+        return f"{where}: {self.trainer.what_is_saved()}"
+
     def _prepare(self) -> tuple[Any, Any, Any]:
         config = self.config
         init_seed(config["seed"], config["reproducibility"])
-        dataset = create_dataset(config)
-        loaders = prepare_loaders(config, dataset)
+        with refusals_of_recbole(f"dataset '{config['dataset']}'"):
+            dataset = create_dataset(config)
+            loaders = prepare_loaders(config, dataset)
         train_data = loaders[0]
         config["checkpoint_dir"] = str(self.folder)
         if needs_pretraining(config):
             path = self.folder / f"S3Rec-{config['dataset']}-{config['seed']}-pretrain.safetensors"
-            if not path.exists():
+            if not is_pretrained(config, path):
                 config["train_stage"] = "pretrain"
                 init_seed(config["seed"], config["reproducibility"])
-                pretrain(config, train_data, path)
-            config["pre_model_path"], config["train_stage"] = str(path), "finetune"
+                with refusals_of_recbole(f"model={config['model']}"):
+                    pretrain(config, train_data, path)
+            config["pre_model_path"] = str(path)
+        if config["model"] == "S3Rec":
+            config["train_stage"] = "finetune"
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        model = self._build_model(train_data._dataset)
-        self.trainer = DenoisingTrainer(config, model)
+        with refusals_of_recbole(f"model={config['model']}"):
+            model = self._build_model(train_data._dataset)
+            self.trainer = DenoisingTrainer(config, model)
         self.trainer.saved_model_file = str(self.folder / f"{self.name}.safetensors")
         return loaders
 
     def _build_model(self, dataset: Any) -> Any:
         config = self.config
-        if config["model"] == "S3Rec" and config["train_stage"] == "finetune":
+        if config["model"] == "S3Rec":
             model = build_pretrained(config, dataset)
         else:
             model = config.model_class(config, dataset)
@@ -178,7 +221,10 @@ class _Run:
         return DenoisingRecommender(model, config, dataset)
 
     def _describe(
-        self, valid: Mapping[str, float], test: Mapping[str, float], seconds: dict[str, float]
+        self,
+        valid: Mapping[str, float] | None,
+        test: Mapping[str, float] | None,
+        seconds: dict[str, float],
     ) -> RunResult:
         trainer, config = self.trainer, self.config
         assert trainer is not None
@@ -193,8 +239,8 @@ class _Run:
             dataset=config["dataset"],
             weighting=config["weighting"],
             seed=config["seed"],
-            valid={key: float(value) for key, value in valid.items()},
-            test={key: float(value) for key, value in test.items()},
+            valid={key: float(value) for key, value in (valid or {}).items()},
+            test={key: float(value) for key, value in (test or {}).items()},
             best_epoch=trainer.best_epoch,
             epochs=len(trainer.epoch_seconds),
             seconds=seconds,

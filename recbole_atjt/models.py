@@ -6,6 +6,7 @@ import importlib
 import inspect
 from functools import cache
 
+import recbole.trainer
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import ModelType
 
@@ -16,8 +17,9 @@ _ROOMS = {
     ModelType.SEQUENTIAL: "sequential_recommender",
     ModelType.CONTEXT: "context_aware_recommender",
 }
-#: Families of RecBole that this package does not train, with the reason.
+#: Families of RecBole that this package does not train.
 _REFUSED_ROOMS = {"knowledge_aware_recommender": "knowledge-aware"}
+_DECISION_TREES = ("XGBoost", "LightGBM")
 
 
 @cache
@@ -53,11 +55,23 @@ def find_model(name: str) -> type[AbstractRecommender]:
     """
     known = registered_models()
     if name in known:
+        _refuse_own_training(name)
         return known[name]
+    families = dict.fromkeys(_DECISION_TREES, "decision tree")
     for room, family in _REFUSED_ROOMS.items():
-        if name in _models_of(room):
-            raise UsageError(
-                f"model={name} is a {family} model: general, sequential and context-aware "
-                "models are trained here"
-            )
+        families.update(dict.fromkeys(_models_of(room), family))
+    if name in families:
+        raise UsageError(
+            f"model={name} is a {families[name]} model: general, sequential and context-aware "
+            "models are trained here"
+        )
     raise UsageError(f"model={name} is unknown{nearest(name, known)}: use a model of RecBole 1.2.1")
+
+
+def _refuse_own_training(name: str) -> None:
+    """Refuse models that RecBole trains with a trainer of their own: plain steps would be wrong."""
+    if hasattr(recbole.trainer, f"{name}Trainer") and name != "S3Rec":
+        raise UsageError(
+            f"model={name} is trained by RecBole's {name}Trainer, which does not go with this "
+            "package: use a model that RecBole's Trainer trains"
+        )

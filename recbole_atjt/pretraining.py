@@ -13,12 +13,26 @@ import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_atjt.checkpoint import load_checkpoint, plain_config, save_model
+from recbole_atjt.settings import explained_keys
 from recbole_atjt.trainer import DenoisingTrainer
+
+_NOT_OF_THE_STAGE = {"train_stage", "pre_model_path", "checkpoint_dir", "epochs", "show_progress"}
 
 
 def needs_pretraining(config: Any) -> bool:
     """Whether this model has a pretraining stage that was not run yet."""
     return config["model"] == "S3Rec" and not config["pre_model_path"]
+
+
+def is_pretrained(config: Any, path: Path) -> bool:
+    """Whether ``path`` holds a pretrained model of the same settings and data."""
+    if not path.is_file():
+        return False
+    kept, wanted = load_checkpoint(path).meta["config"], plain_config(config)
+    ours = {item.key for item in explained_keys()}
+    return all(
+        kept.get(key) == wanted.get(key) for key in {*kept, *wanted} - ours - _NOT_OF_THE_STAGE
+    )
 
 
 def pretrain(config: Any, train_data: Any, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from recbole_atjt.checkpoint import (
     save_model,
 )
 from recbole_atjt.errors import UsageError
+from recbole_atjt.settings import read_settings
 
 if TYPE_CHECKING:
     from recbole_atjt.trainer import DenoisingTrainer
@@ -59,7 +61,7 @@ def resume_training(path: str, trainer: DenoisingTrainer, train_data: Any) -> No
         train_data: The training loader it will be fitted on.
 
     Raises:
-        UsageError: The checkpoint is of another model or weighting, or of no training run.
+        UsageError: The checkpoint is of another model, weighting or settings, or of no training.
     """
     found = load_checkpoint(path, device=trainer.device)
     wanted = {"model": trainer.config["model"], "weighting": trainer.config["weighting"] or "none"}
@@ -70,6 +72,7 @@ def resume_training(path: str, trainer: DenoisingTrainer, train_data: Any) -> No
             )
     if "rng" not in found.meta or "trainer" not in found.optimizers:
         raise UsageError(f"checkpoint {path} holds a model, but no training run to resume")
+    _refuse_other_settings(path, trainer, found.meta["config"])
     load_model(trainer.bare_model, found)
     _load_weighting(trainer, found)
     trainer.optimizer.load_state_dict(found.optimizers["trainer"])
@@ -79,6 +82,19 @@ def resume_training(path: str, trainer: DenoisingTrainer, train_data: Any) -> No
     trainer.best_valid_score = found.meta["best_valid_score"]
     trainer.phases(train_data)
     restore_rng(found.meta["rng"], _generators(trainer))
+
+
+def _refuse_other_settings(path: str, trainer: DenoisingTrainer, config: Any) -> None:
+    """Refuse an optimiser's or a weighting's state that this run could not go on from."""
+    then, now = {"learner": config["learner"]}, {"learner": trainer.config["learner"]}
+    if trainer.weighting is not None:
+        then.update(asdict(read_settings(config)))
+        now.update(asdict(trainer.weighting.settings))
+    for key, value in now.items():
+        if then[key] != value:
+            raise UsageError(
+                f"checkpoint {path} was trained with {key}={then[key]}, this run has {key}={value}"
+            )
 
 
 def _generators(trainer: DenoisingTrainer) -> Mapping[str, torch.Generator]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,11 @@ class Settings:
         _choose(self, "atjt_recognizer_attention", ATTENTIONS)
         _choose(self, "atjt_recognizer_last_layer", LAST_LAYERS)
         _require(self, "atjt_groups", lambda v: v >= 2, "at least 2")
-        _require(self, "atjt_alpha", lambda v: v >= 0, "at least 0")
+        _require(self, "atjt_alpha", lambda v: 0 <= v < inf, "at least 0 and finite")
         _require(self, "atjt_noise_share", lambda v: 0 < v < 1, "inside (0, 1)")
         _require(self, "atjt_strength", lambda v: 0 < v <= 1, "inside (0, 1]")
         _require(self, "atjt_recognizer_dropout", lambda v: 0 <= v < 1, "inside [0, 1)")
-        _require(self, "atjt_recognizer_learning_rate", lambda v: v > 0, "above 0")
+        _require(self, "atjt_recognizer_learning_rate", lambda v: 0 < v < inf, "above 0")
         for key in (
             "atjt_replace_count",
             "atjt_phase_epochs",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -11,11 +13,13 @@ from recbole.utils import set_color
 from torch import nn
 
 from recbole_atjt import checkpoint
+from recbole_atjt.criterion import verify_seam
 from recbole_atjt.data.groups import deal_users
 from recbole_atjt.data.loaders import PhaseLoader
-from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.errors import AtjtError, TrainingError, UsageError
 from recbole_atjt.evaluation import JointEvaluation
 from recbole_atjt.optimizer import JointOptimizer
+from recbole_atjt.refusals import in_one_line, raised_by_recbole
 from recbole_atjt.resume import resume_training, save_training
 from recbole_atjt.wrapper import DenoisingRecommender
 
@@ -41,7 +45,7 @@ class DenoisingTrainer(JointEvaluation, Trainer):
         self.warnings: list[str] = []
         self.history: list[dict[str, float]] = []
         self.loader: Any = None
-        self._epoch = self._batch = 0
+        self.epoch = self.batch = 0
 
     @property
     def weighting(self) -> Any:
@@ -83,24 +87,59 @@ class DenoisingTrainer(JointEvaluation, Trainer):
         """Train as RecBole does; a strategy that trains alone first (DNR) does so before."""
         if self.weighting is not None and self.start_epoch == 0:
             self.weighting.prepare(self.phases(train_data).other_sequences)
-        return super().fit(train_data, *args, **kwargs)
+        try:
+            return super().fit(train_data, *args, **kwargs)
+        finally:
+            self.tensorboard.close()
 
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> Any:
         loader = self.phases(train_data)
-        self._epoch, self._batch = epoch_idx, 0
+        self.epoch, self.batch = epoch_idx, 0
         if self.weighting is not None:
             self.model.epoch = epoch_idx
             self.weighting.start_epoch(epoch_idx)
             loader.phases = self.weighting.phases(epoch_idx)
         start = perf_counter()
-        losses = super()._train_epoch(loader, epoch_idx, loss_func, show_progress)
+        with self._named_failures():
+            if self.weighting is not None and epoch_idx == self.start_epoch:
+                self._verify(loader)
+            losses = super()._train_epoch(loader, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(perf_counter() - start)
         if self.weighting is not None:
             self.weighting.end_epoch(epoch_idx)
             self._watch_weights(epoch_idx)
         return losses
+
+    def _verify(self, loader: PhaseLoader) -> None:
+        """Refuse a model that computes part of its loss where no weight reaches it."""
+        state = checkpoint.capture_rng()
+        verify_seam(self.bare_model.train(), loader.first_batch().to(self.device))
+        checkpoint.restore_rng(state)
+
+    @contextmanager
+    def _named_failures(self) -> Iterator[None]:
+        """Say where training failed; a model that RecBole cannot even start has wrong settings."""
+        where = f"epoch {self.epoch}, batch "
+        try:
+            yield
+        except TrainingError as error:
+            raise TrainingError(
+                f"{where}{self.batch}: {error}: try {self._remedies()}; {self.what_is_saved()}"
+            ) from error
+        except (AtjtError, MemoryError):
+            raise
+        except Exception as error:
+            first = self.batch == 0 and self.epoch == self.start_epoch
+            if not (first and raised_by_recbole(error)):
+                raise
+            hint = ""
+            if isinstance(error, KeyError):
+                hint = " is missing: see load_col, threshold and train_neg_sample_args"
+            raise TrainingError(
+                f"model={self.config['model']} fails on its first batch: {in_one_line(error)}{hint}"
+            ) from error
 
     def _watch_weights(self, epoch: int) -> None:
         """Note the epoch's figures, and warn where the mean weight leaves its healthy range."""
@@ -124,14 +163,17 @@ class DenoisingTrainer(JointEvaluation, Trainer):
             return "no model was saved before"
         return f"the best model (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
 
+    def _remedies(self) -> str:
+        rates = [f"learning_rate (now {self.learning_rate})"]
+        if isinstance(self.optimizer, JointOptimizer):
+            own = self.model.settings.atjt_recognizer_learning_rate
+            rates.append(f"atjt_recognizer_learning_rate (now {own})")
+        return f"a smaller {' or '.join(rates)}, or clip_grad_norm={{max_norm: 1.0}}"
+
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} in epoch {self._epoch}, batch {self._batch}: try a "
-                f"smaller learning_rate (now {self.learning_rate}) or clip_grad_norm="
-                f"{{max_norm: 1.0}}; {self.what_is_saved()}"
-            )
-        self._batch += 1
+            raise TrainingError(f"the loss is {loss.item()}")
+        self.batch += 1
 
     def _generate_train_loss_output(
         self, epoch_idx: int, s_time: float, e_time: float, losses: Any

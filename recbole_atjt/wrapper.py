@@ -44,6 +44,7 @@ class DenoisingRecommender(AbstractRecommender):
     ) -> None:
         super().__init__()
         self.recommender = recommender
+        self.type = recommender.type  # a method of nn.Module has that name, so no __getattr__
         self.settings = read_settings(config)
         if weighting is None:
             weighting = build_weighting(self.settings, _item_frequency(dataset))
@@ -85,12 +86,14 @@ class DenoisingRecommender(AbstractRecommender):
 
         with self.seam.reducing(weigh, rows):
             weighted = self.recommender.calculate_loss(interaction)
-        others = interaction.others if isinstance(interaction, PairedBatch) else None
-        extra = None if others is None else self.weighting.auxiliary_loss(group, *others)
-        if extra is None:
+        if not self.weighting.wants_other_groups:
             return weighted  # type: ignore[no-any-return]
         parts = weighted if isinstance(weighted, tuple) else (weighted,)
-        return (*parts, extra)
+        others = interaction.others if isinstance(interaction, PairedBatch) else None
+        if others is None:  # more batches than other sequences: this one goes without
+            return (*parts, torch.zeros_like(parts[0]))
+        extra = self.weighting.auxiliary_loss(group, *others)
+        return weighted if extra is None else (*parts, extra)
 
     def _evidence(
         self, interaction: Interaction, loss: Tensor, sequences: int, group: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,9 +68,19 @@ class ExperimentResult:
         return self.output_dir / "result.json"
 
     def write(self) -> None:
-        """Write result.json by rename, so that it is never half."""
+        """Write result.json by rename, so that it is never half; NaN and infinity become null."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"runs": [asdict(run) for run in self.runs]}, indent=2)
+        runs = [_finite(asdict(run)) for run in self.runs]
+        text = json.dumps({"runs": runs}, indent=2, allow_nan=False)
         temporary = self.path.with_suffix(".json.tmp")
         temporary.write_text(text + "\n", encoding="utf-8")
         os.replace(temporary, self.path)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

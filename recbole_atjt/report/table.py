@@ -9,7 +9,7 @@ from recbole_atjt.report.result import RunResult
 
 
 def comparison(runs: Sequence[RunResult]) -> str:
-    """Return test metrics of every strategy beside each other, as text.
+    """Return test metrics of every strategy beside each other, as text; without a test, valid.
 
     Several seeds give mean and standard deviation; strategies beside ``none`` also show their
     change against it, in percent.
@@ -20,25 +20,28 @@ def comparison(runs: Sequence[RunResult]) -> str:
     blocks = []
     for model, dataset in dict.fromkeys((run.model, run.dataset) for run in runs):
         chosen = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
-        blocks.append(_block(f"{model} on {dataset}, test", chosen))
+        part = "test" if chosen[0].test else "valid"
+        blocks.append(_block(f"{model} on {dataset}, {part}", chosen, part))
     return "\n\n".join(blocks)
 
 
-def _block(title: str, runs: Sequence[RunResult]) -> str:
+def _block(title: str, runs: Sequence[RunResult], part: str) -> str:
     by_weighting = {
         name: [run for run in runs if run.weighting == name]
         for name in dict.fromkeys(run.weighting for run in runs)
     }
-    metrics = list(runs[0].test)
+    metrics = list(getattr(runs[0], part))
     header = [title, *metrics, "s/epoch"]
     rows = [header]
     base = by_weighting.get("none")
     for name, group in by_weighting.items():
         seeds = f" ({len(group)} seeds)" if len(group) > 1 else ""
-        cells = [_figure([run.test[metric] for run in group]) for metric in metrics]
+        figures = {metric: _values(group, part, metric) for metric in metrics}
+        cells = [_figure(values) for values in figures.values()]
         rows.append([name + seeds, *cells, f"{mean(r.seconds['epoch'] for r in group):.1f}"])
         if base and name != "none":
-            rows.append(["  against none", *(_change(base, group, m) for m in metrics), ""])
+            changes = [_change(_values(base, part, m), values) for m, values in figures.items()]
+            rows.append(["  against none", *changes, ""])
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = [
         "  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows
@@ -62,15 +65,18 @@ def _recognition(by_weighting: dict[str, list[RunResult]]) -> list[str]:
     return lines
 
 
+def _values(runs: Sequence[RunResult], part: str, metric: str) -> list[float]:
+    return [getattr(run, part)[metric] for run in runs]
+
+
 def _figure(values: Sequence[float]) -> str:
     spread = f" ±{stdev(values):.4f}" if len(values) > 1 else ""
     return f"{mean(values):.4f}{spread}"
 
 
-def _change(base: Sequence[RunResult], group: Sequence[RunResult], metric: str) -> str:
-    before = mean(run.test[metric] for run in base)
-    after = mean(run.test[metric] for run in group)
-    return f"{(after / before - 1) * 100:+.2f} %" if before else "n/a"
+def _change(base: Sequence[float], group: Sequence[float]) -> str:
+    before = mean(base)
+    return f"{(mean(group) / before - 1) * 100:+.2f} %" if before else "n/a"
 
 
 def _pad(cell: str, width: int, column: int) -> str:

@@ -1,0 +1,57 @@
+"""RecBole's refusals, in one line: what it raises because of settings and data."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from recbole_atjt.errors import AtjtError, UsageError
+
+#: Stands in for lines of RecBole, so what is raised below it is RecBole's.
+_STAND_IN = "recbole_atjt.compat"
+_CLEAR_ALONE = (ValueError, NotImplementedError, RuntimeError)
+
+
+@contextmanager
+def refusals_of_recbole(subject: str) -> Iterator[None]:
+    """Turn an error of RecBole in the block into a :class:`UsageError` of one line.
+
+    RecBole checks many settings where it first uses them, and leaves as many to pandas or torch.
+    An error that started in our own code, or in a model from outside RecBole, passes as it is.
+
+    Args:
+        subject: What was being made; the line starts with it.
+
+    Raises:
+        UsageError: RecBole, or a library that it called, raised an error or ended the program.
+    """
+    try:
+        yield
+    except (AtjtError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not raised_by_recbole(error):
+            raise
+        raise UsageError(f"{subject}: {in_one_line(error)}") from error
+
+
+def raised_by_recbole(error: BaseException) -> bool:
+    """Tell whether the last line of ours or RecBole's that an error came through is RecBole's."""
+    rooms = [
+        name
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        for name in [str(frame.f_globals.get("__name__", ""))]
+        if name.split(".")[0] in ("recbole", "recbole_atjt") and name != _STAND_IN
+    ]
+    return bool(rooms) and rooms[-1].split(".")[0] == "recbole"
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's text on one line, after its kind where the text alone says little."""
+    if isinstance(error, SystemExit):
+        return "RecBole does not offer this combination of settings"
+    text = " ".join(str(error).split())
+    if isinstance(error, _CLEAR_ALONE) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,138 @@
+"""Short training runs on the tiny dataset, ours and RecBole's own."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.trainer import Trainer
+from recbole.utils import get_model, init_seed
+from torch import Tensor
+
+import recbole_atjt
+from recbole_atjt import DenoisingConfig, DenoisingRecommender, DenoisingTrainer, experiment
+from recbole_atjt.report.result import RunResult
+from tests.models import SMALL, data_path
+
+LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
+#: What a recogniser needs to be small.
+SMALL_RECOGNIZER = {
+    "atjt_recognizer_embedding_size": 8,
+    "atjt_recognizer_attention_hidden_size": 8,
+    "atjt_recognizer_output_hidden_sizes": [8, 8],
+}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """Return keys of a short run; RecBole and this package read them alike."""
+    return {
+        **SMALL,
+        **SMALL_RECOGNIZER,
+        "data_path": data_path(),
+        "load_col": {
+            "inter": ["user_id", "item_id", "timestamp"],
+            "item": ["item_id", "release_year", "class"],
+        },
+        "epochs": 2,
+        "train_batch_size": 64,
+        "learning_rate": 0.01,
+        "MAX_ITEM_LIST_LENGTH": 10,
+        "eval_args": {**LEAVE_ONE_OUT, "mode": "full"},
+        "metrics": ["Hit", "NDCG"],
+        "topk": [5, 10],
+        "valid_metric": "NDCG@10",
+        "metric_decimal_place": 10,
+        "seed": 7,
+        "show_progress": False,
+        "gpu_id": "",
+        **changes,
+    }
+
+
+@dataclass
+class Trained:
+    """What a training left, for comparison.
+
+    Args:
+        losses: Train loss of each epoch.
+        final: Parameters after the last epoch.
+        valid: Validation metrics of the best epoch.
+        test: Test metrics of the best epoch's model.
+    """
+
+    losses: dict[int, float]
+    final: dict[str, Tensor]
+    valid: dict[str, float]
+    test: dict[str, float]
+
+
+def train_with_recbole(model: str, keys: dict[str, Any]) -> Trained:
+    """Train as RecBole's ``run_recbole`` does, in its order of seeding, without its checkpoint."""
+    with mock.patch.object(sys, "argv", ["test"]):
+        config = Config(model=model, dataset="tiny", config_dict=copy.deepcopy(keys))
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config)
+    train_data, valid_data, test_data = data_preparation(config, dataset)
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    built = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    trainer = Trainer(config, built)
+    best: dict[str, Any] = {"score": float("-inf")}
+
+    def keep_best(epoch: int, score: float) -> None:
+        if score >= best["score"]:
+            best.update(score=score, state=copy.deepcopy(built.state_dict()))
+
+    trainer.fit(train_data, valid_data, saved=False, verbose=False, callback_fn=keep_best)
+    final = copy.deepcopy(built.state_dict())
+    built.load_state_dict(best["state"])
+    valid = dict(trainer.evaluate(valid_data, load_best_model=False))
+    test = dict(trainer.evaluate(test_data, load_best_model=False))
+    return Trained(trainer.train_loss_dict, final, valid, test)
+
+
+@contextmanager
+def captured_trainers() -> Iterator[list[Any]]:
+    """Collect the trainers of ``run`` as ``fit`` left them."""
+    found: list[Any] = []
+
+    class Capturing(DenoisingTrainer):
+        final: dict[str, Tensor]
+
+        def fit(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().fit(*args, **kwargs)
+            finally:
+                self.final = copy.deepcopy(self.bare_model.state_dict())
+                found.append(self)
+
+    with mock.patch.object(experiment, "DenoisingTrainer", Capturing):
+        yield found
+
+
+def train(model: Any, weighting: str, **changes: Any) -> tuple[RunResult, Any]:
+    """Run the package once; return its result and its trainer."""
+    keys = settings(**changes)
+    with captured_trainers() as found:
+        result = recbole_atjt.run(
+            model, "tiny", weighting, config_dict=keys, output_dir=changes.get("out", "out")
+        )
+    return result.runs[0], found[0]
+
+
+def assemble(model: str, **changes: Any) -> tuple[DenoisingConfig, tuple[Any, Any, Any], Any]:
+    """Return config, loaders and (where it is weighted) wrapped model, ready for a trainer."""
+    config = DenoisingConfig(model, "tiny", config_dict=settings(**changes))
+    init_seed(config["seed"], True)
+    loaders = recbole_atjt.prepare_loaders(config, recbole_atjt.create_dataset(config))
+    init_seed(config["seed"], True)
+    built = config.model_class(config, loaders[0]._dataset)
+    if config["weighting"] != "none":
+        built = DenoisingRecommender(built, config, loaders[0]._dataset)
+    return config, loaders, built

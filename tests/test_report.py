@@ -1,0 +1,281 @@
+"""result.json, the table, and whether the recogniser recognises."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import recbole_atjt
+from recbole_atjt.report.recognition import auroc, measure_weights
+from recbole_atjt.report.result import ExperimentResult, RunResult
+from recbole_atjt.report.table import comparison
+from tests.runs import settings, train
+
+ROOT = Path(__file__).resolve().parent.parent
+#: As the command's users read it.
+KEYS = {
+    "model": str,
+    "dataset": str,
+    "weighting": str,
+    "seed": int,
+    "valid": dict,
+    "test": dict,
+    "best_epoch": int,
+    "epochs": int,
+    "seconds": dict,
+    "parameters": dict,
+    "weights": (dict, type(None)),
+    "warnings": list,
+    "checkpoint": str,
+    "versions": dict,
+    "config": dict,
+}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> ExperimentResult:
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("runs"))
+    try:
+        folder = Path("out").resolve()
+        return recbole_atjt.run(
+            "SASRec",
+            "tiny",
+            ["none", "atjt", "wat", "dnr"],
+            config_dict=settings(atjt_recognizer_dropout=0.0),
+            output_dir=folder,
+        )
+    finally:
+        os.chdir(before)
+
+
+def read(result: ExperimentResult) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = json.loads(result.path.read_text(encoding="utf-8"))["runs"]
+    return runs
+
+
+def test_every_run_has_the_keys_that_were_promised(result: ExperimentResult) -> None:
+    assert json.loads(result.path.read_text(encoding="utf-8")).keys() == {"runs"}
+    for run in read(result):
+        assert run.keys() == KEYS.keys()
+        for key, kind in KEYS.items():
+            assert isinstance(run[key], kind), key
+        assert run["seconds"].keys() == {"prepare", "train", "epoch", "evaluate"}
+        assert all(value > 0 for value in run["seconds"].values())
+        assert run["seconds"]["epoch"] == pytest.approx(run["seconds"]["train"] / run["epochs"])
+        assert run["parameters"].keys() == {"recommender", "recogniser"}
+        assert run["valid"].keys() == run["test"].keys() == {"hit@5", "hit@10", "ndcg@5", "ndcg@10"}
+        assert {"recbole_atjt", "recbole", "torch", "numpy", "pandas", "python"} <= {
+            *run["versions"]
+        }
+        assert run["config"]["hidden_size"] == 8
+        assert run["config"]["weighting"] == run["weighting"]
+
+
+def test_weights_are_there_where_a_recogniser_is(result: ExperimentResult) -> None:
+    none, *others = read(result)
+    assert none["weights"] is None
+    assert none["parameters"]["recogniser"] == 0
+    for run in others:
+        assert run["parameters"]["recogniser"] > 0
+        assert run["parameters"]["recommender"] == none["parameters"]["recommender"]
+        for kind in ("original", "replaced"):
+            assert run["weights"][kind].keys() == {"mean", "variance"}
+            assert 0.0 < run["weights"][kind]["mean"] < 1.0
+        assert 0.0 <= run["weights"]["auroc"] <= 1.0
+        assert len(run["weights"]["epochs"]) == run["epochs"]
+
+
+def test_the_typed_result_equals_the_file(result: ExperimentResult) -> None:
+    assert [asdict(run) for run in result.runs] == read(result)
+    assert [RunResult(**run) for run in read(result)] == result.runs
+
+
+def test_checkpoints_lie_beside_the_result(result: ExperimentResult) -> None:
+    for run in result.runs:
+        assert Path(run.checkpoint).is_file()
+        assert Path(run.checkpoint).parent.parent == result.output_dir
+
+
+def test_the_result_is_never_half(
+    result: ExperimentResult, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written = ExperimentResult(tmp_path / "new", list(result.runs[:1]))
+    written.write()
+    before = written.path.read_text(encoding="utf-8")
+    written.runs.append(result.runs[1])
+
+    def no_rename(source: Any, target: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", no_rename)
+        with pytest.raises(KeyboardInterrupt):
+            written.write()
+    assert written.path.read_text(encoding="utf-8") == before
+    written.write()
+    assert len(read(written)) == 2
+    assert [path.name for path in written.output_dir.iterdir()] == ["result.json"]
+
+
+def test_what_is_no_number_is_null_in_the_file(result: ExperimentResult, tmp_path: Path) -> None:
+    broken = replace(result.runs[0], valid={"gauc": math.nan, "hit@5": math.inf})
+    written = ExperimentResult(tmp_path, [broken])
+    written.write()
+    json.loads(written.path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert read(written)[0]["valid"] == {"gauc": None, "hit@5": None}
+
+
+def run_of(weighting: str, seed: int, ndcg: float, hit: float = 0.0, **changes: Any) -> RunResult:
+    made = RunResult(
+        "SASRec",
+        "tiny",
+        weighting,
+        seed,
+        {},
+        {"ndcg@10": ndcg, "hit@10": hit},
+        0,
+        1,
+        {"epoch": 1.25},
+        {},
+        None,
+        [],
+        "",
+        {},
+        {},
+    )
+    return replace(made, **changes)
+
+
+def test_the_table_shows_mean_spread_and_change_by_hand() -> None:
+    recognised = {"original": {"mean": 0.6}, "replaced": {"mean": 0.4}, "auroc": 0.75}
+    runs = [
+        run_of("none", 1, 0.10),
+        run_of("none", 2, 0.20),
+        run_of("atjt", 1, 0.20, weights=recognised),
+        run_of("atjt", 2, 0.25, weights=recognised),
+    ]
+    header, _, plain, atjt, change, line = comparison(runs).splitlines()
+    assert header.split() == ["SASRec", "on", "tiny,", "test", "ndcg@10", "hit@10", "s/epoch"]
+    assert plain.split() == [
+        "none",
+        "(2",
+        "seeds)",
+        "0.1500",
+        "±0.0707",
+        "0.0000",
+        "±0.0000",
+        "1.2",
+    ]
+    assert atjt.split()[3:5] == ["0.2250", "±0.0354"]
+    assert change.split() == ["against", "none", "+50.00", "%", "n/a"]
+    assert "0.600 of original and 0.400 of replaced" in line
+    assert "AUROC 0.750" in line
+    assert len({len(row) for row in (header, plain, atjt)}) == 1
+
+
+def test_every_model_and_dataset_has_a_table_of_its_own() -> None:
+    runs = [run_of("none", 1, 0.1), run_of("none", 1, 0.3, model="GRU4Rec")]
+    first, second = comparison(runs).split("\n\n")
+    assert first.startswith("SASRec on tiny")
+    assert second.startswith("GRU4Rec on tiny")
+
+
+def test_without_a_test_the_table_shows_validation() -> None:
+    run = run_of("none", 1, 0.0, valid={"ndcg@10": 0.125}, test={})
+    assert "valid" in comparison([run]).splitlines()[0]
+    assert "0.1250" in comparison([run])
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+)
+def test_auroc_counts_pairs(higher: list[int], lower: list[int]) -> None:
+    won = sum((a > b) + (a == b) / 2 for a in higher for b in lower)
+    found = auroc(torch.tensor(higher), torch.tensor(lower))
+    assert found == pytest.approx(won / (len(higher) * len(lower)))
+
+
+class ByHand:
+    """A strategy whose weights are known: the share of even items in a history."""
+
+    def __init__(self, corruption: Any) -> None:
+        self.corruption = corruption
+        self.item_frequency = torch.ones(100)
+
+    def recognize(self, group: int, history: Any, target: Any) -> Any:
+        return ((history % 2 == 0) & (history > 0)).float().mean(dim=1) + 0.1 * group
+
+
+def test_weights_are_those_of_a_groups_own_recogniser_on_originals_and_copies() -> None:
+    from recbole_atjt.data.corruption import Corruption
+
+    class Loader:
+        rows = (torch.arange(0, 30), torch.arange(30, 50))
+
+        def sequences_of(self, rows: Any) -> Any:
+            even = 2 * torch.ones(len(rows), 4, dtype=torch.long)
+            return even, torch.ones(len(rows), dtype=torch.long)
+
+    odd = torch.zeros(100)
+    odd[1::2] = 1.0
+    corruption = Corruption(odd, replace="history", source="popularity", count=1, share=0.5)
+    found = measure_weights(ByHand(corruption), Loader(), seed=1)
+    assert found is not None
+    assert found["original"]["mean"] == pytest.approx((30 * 1.0 + 20 * 1.1) / 50)
+    assert found["replaced"]["mean"] == pytest.approx((30 * 0.75 + 20 * 0.85) / 50)  # 1 in 4, all
+    assert found["auroc"] == 1.0
+
+
+def test_measuring_changes_no_random_state() -> None:
+    _, trainer = train("SASRec", "atjt", epochs=1)
+    before = torch.get_rng_state()
+    first = measure_weights(trainer.weighting, trainer.loader, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first == measure_weights(trainer.weighting, trainer.loader, 1)
+
+
+def test_a_strategy_without_a_recogniser_has_no_weights_to_compare() -> None:
+    assert measure_weights(object(), None, 1) is None
+
+
+def test_the_recogniser_learns_to_recognise_users_it_never_saw() -> None:
+    """On the planted dataset: replaced sequences get clearly smaller weights."""
+    result = recbole_atjt.run(
+        "SASRec",
+        "planted-noise",
+        "atjt",
+        2,
+        config_dict={
+            "data_path": str(ROOT / "dataset"),
+            "epochs": 4,
+            "eval_step": 4,
+            "train_batch_size": 256,
+            "MAX_ITEM_LIST_LENGTH": 10,
+            "hidden_size": 16,
+            "inner_size": 16,
+            "n_layers": 1,
+            "show_progress": False,
+            "gpu_id": "",
+            "atjt_replace": "target",
+            "atjt_replace_from": "uniform",
+            "atjt_recognizer_learning_rate": 0.03,
+        },
+        output_dir="out",
+    )
+    weights = result.runs[0].weights
+    assert weights is not None
+    assert weights["auroc"] > 0.6
+    assert weights["replaced"]["mean"] < 0.95 * weights["original"]["mean"]
+    losses = [figures["recognizer_loss"] for figures in weights["epochs"]]
+    assert losses[-1] < losses[0] < 0.70
