@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_logger, init_seed
 
@@ -42,25 +43,24 @@ class Interrupted(AtjtError):
 class Cell:
     """One run to make: what varies between the runs of a call."""
 
-    model: str | type[AbstractRecommender]
-    dataset: str
+    model: str | type[AbstractRecommender] | None
+    dataset: str | None
     weighting: str | None
     seed: int | None
 
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.model if isinstance(self.model, str) else self.model.__name__
-
     def __str__(self) -> str:
-        chosen = {"weighting": self.weighting, "seed": self.seed}
-        given = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-        return f"model={self.name} on dataset={self.dataset} {' '.join(given)}".strip()
+        chosen = {
+            "model": getattr(self.model, "__name__", self.model),
+            "dataset": self.dataset,
+            "weighting": self.weighting,
+            "seed": self.seed,
+        }
+        return " ".join(f"{key}={value}" for key, value in chosen.items() if value is not None)
 
 
 def run(
-    model: Any = "SASRec",
-    dataset: Any = "ml-100k",
+    model: Any = None,
+    dataset: Any = None,
     weighting: Any = None,
     seed: Any = None,
     config_file_list: Sequence[str] | None = None,
@@ -70,8 +70,8 @@ def run(
     """Train and evaluate; a list for one of the first four means one run for each of its entries.
 
     Args:
-        model: Name of a RecBole model, or a model class.
-        dataset: Name of a dataset.
+        model: Name of a RecBole model, or a model class; by default the config's.
+        dataset: Name of a dataset; by default the config's.
         weighting: Name of a strategy; by default what the config files or ``config_dict`` say.
         seed: Seed of a run; by default the config's.
         config_file_list: RecBole config files.
@@ -97,7 +97,7 @@ def run(
     configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
     if output_dir is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        output_dir = Path("runs") / f"{cells[0].name}-{cells[0].dataset}-{stamp}"
+        output_dir = Path("runs") / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
     result = ExperimentResult(Path(output_dir))
     for number, config in enumerate(configs, start=1):
         try:
@@ -239,8 +239,8 @@ class _Run:
             dataset=config["dataset"],
             weighting=config["weighting"],
             seed=config["seed"],
-            valid={key: float(value) for key, value in (valid or {}).items()},
-            test={key: float(value) for key, value in (test or {}).items()},
+            valid=_plain(valid),
+            test=_plain(test),
             best_epoch=trainer.best_epoch,
             epochs=len(trainer.epoch_seconds),
             seconds=seconds,
@@ -254,6 +254,14 @@ class _Run:
             versions=_versions(),
             config=plain_config(config),
         )
+
+
+def _plain(metrics: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return metrics as Python numbers; GAUC comes rounded in single precision."""
+    return {
+        key: float(str(value)) if isinstance(value, np.float32) else float(value)
+        for key, value in (metrics or {}).items()
+    }
 
 
 def _count(module: Any) -> int:
