@@ -45,6 +45,7 @@ class DenoisingTrainer(JointEvaluation, Trainer):
         self.warnings: list[str] = []
         self.history: list[dict[str, float]] = []
         self.loader: Any = None
+        self._verified = False
         self.epoch = self.batch = 0
 
     @property
@@ -101,10 +102,10 @@ class DenoisingTrainer(JointEvaluation, Trainer):
             self.model.epoch = epoch_idx
             self.weighting.start_epoch(epoch_idx)
             loader.phases = self.weighting.phases(epoch_idx)
+            with self._named_failures():
+                self._verify(loader)
         start = perf_counter()
         with self._named_failures():
-            if self.weighting is not None and epoch_idx == self.start_epoch:
-                self._verify(loader)
             losses = super()._train_epoch(loader, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(perf_counter() - start)
         if self.weighting is not None:
@@ -113,7 +114,10 @@ class DenoisingTrainer(JointEvaluation, Trainer):
         return losses
 
     def _verify(self, loader: PhaseLoader) -> None:
-        """Refuse a model that computes part of its loss where no weight reaches it."""
+        """Refuse, once, a model that computes part of its loss where no weight reaches it."""
+        if self._verified:
+            return
+        self._verified = True
         state = checkpoint.capture_rng()
         verify_seam(self.bare_model.train(), loader.first_batch().to(self.device))
         checkpoint.restore_rng(state)

@@ -120,9 +120,9 @@ class PhaseLoader:
             return PairedBatch(batch, group, len(rows))
         return PairedBatch(batch, group, len(rows), self.sequences_of(others))
 
-    def first_batch(self) -> PairedBatch:
-        """Return a batch of the first rows, whatever the order of the epoch."""
-        rows = self.rows[self.phases[0]][: self.train_data.step]
+    def first_batch(self, most: int = 64) -> PairedBatch:
+        """Return a small batch of the first rows, whatever the order of the epoch."""
+        rows = self.rows[self.phases[0]][: min(most, self.train_data.step)]
         return self._collate((self.phases[0], rows.numpy(), None))
 
     def sequences_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
