@@ -10,13 +10,13 @@ from typing import Any
 from recbole_atjt.errors import AtjtError, UsageError
 
 LISTS = ("model", "dataset", "weighting", "seed")
-QUICKSTART = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
+DEFAULTS = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
 USAGE = """\
 usage: run_atjt.py [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAME] [--seed=INT,INT]
                    [--config_files="a.yaml b.yaml"] [--output_dir=DIR] [--KEY=VALUE ...]
 
-Train a RecBole model plainly and on weighted sequences, and compare. Without any argument:
-SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml, plain and ATJT.
+Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset and
+config files: SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml.
 
   --model         RecBole model (any general, sequential or context-aware one) [SASRec]
   --dataset       RecBole dataset: ml-100k, one RecBole can download, or a folder under data_path
@@ -58,30 +58,18 @@ def _run(given: Sequence[str]) -> int:
     from recbole_atjt.resources import properties_path
 
     files = str(values.pop("config_files", "")).split()
-    if not given:
-        files = [str(properties_path() / "quickstart.yaml")]
     output_dir = values.pop("output_dir", None)
     varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
-    if files and given:
-        result = run(
-            **_from_files(varied, files),
-            config_file_list=files,
-            config_dict=values,
-            output_dir=output_dir,
-        )
-    else:
-        result = run(
-            **{**QUICKSTART, **varied},
-            config_file_list=files,
-            config_dict=values,
-            output_dir=output_dir,
-        )
+    if not files and not {"model", "dataset"} & set(varied):
+        files = [str(properties_path() / "quickstart.yaml")]
+    chosen = {**DEFAULTS, **_named_in(files), **varied}
+    result = run(**chosen, config_file_list=files, config_dict=values, output_dir=output_dir)
     print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")
     return 0
 
 
-def _from_files(varied: dict[str, Any], files: Sequence[str]) -> dict[str, Any]:
-    """Let config files name what the command line leaves out."""
+def _named_in(files: Sequence[str]) -> dict[str, list[Any]]:
+    """Return models, datasets, strategies and seeds that config files name."""
     from pathlib import Path
 
     from recbole_atjt.config import load_yaml
@@ -89,8 +77,7 @@ def _from_files(varied: dict[str, Any], files: Sequence[str]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for name in files:
         named.update(load_yaml(Path(name)))
-    chosen = {key: _listed(named[key]) for key in LISTS if key in named}
-    return {**QUICKSTART, **chosen, **varied}
+    return {key: _listed(named[key]) for key in LISTS if key in named}
 
 
 def parse_arguments(given: Sequence[str]) -> dict[str, Any]:
