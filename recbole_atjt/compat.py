@@ -43,6 +43,7 @@ def apply() -> None:
     count_tower_fields()
     drop_single_sample_batch()
     use_current_grad_scaler()
+    keep_counts_of_training_data()
 
 
 def stop_anomaly_detection() -> None:
@@ -240,6 +241,26 @@ def drop_single_sample_batch() -> None:
         names = {base.__name__ for base in config.model_class.__mro__}
         if is_single and not names.isdisjoint(_FAIL_ON_ONE_SAMPLE):
             loader.batch_sampler.drop_last = True
+
+
+def keep_counts_of_training_data() -> None:
+    """Let metrics of the catalogue be computed (``evaluator/collector.py:227``).
+
+    GiniIndex, ItemCoverage, AveragePopularity, ShannonEntropy and TailPercentage read numbers and
+    counters of the training data, on which ``get_data_struct`` calls ``cpu()``.
+    """
+    from recbole.evaluator import Collector
+
+    @_override(Collector, "get_data_struct")
+    def get_data_struct(original: Callable[..., Any], collector: Any) -> Any:
+        held = collector.data_struct._data_dict
+        others = {key: held.pop(key) for key in list(held) if not torch.is_tensor(held[key])}
+        try:
+            struct = original(collector)
+        finally:
+            held.update(others)
+        struct._data_dict.update(others)
+        return struct
 
 
 def use_current_grad_scaler() -> None:

@@ -246,6 +246,16 @@ def test_ksr_trains_with_preloaded_relations(clicks: dict[str, list[str]]) -> No
     assert train(config)["recall@10"] > 0
 
 
+def test_metrics_of_the_catalogue(clicks: dict[str, list[str]]) -> None:
+    names = ["ItemCoverage", "GiniIndex", "AveragePopularity", "ShannonEntropy", "TailPercentage"]
+    settings = {"metrics": [*names, "Hit"], "valid_metric": "Hit@9", "topk": [9]}
+    result = train(configure("BPR", clicks, **settings))
+    # All 9 items but the user's own are recommended, so every item is covered.
+    assert result["itemcoverage@9"] == 1.0
+    assert set(result) == {f"{name.lower()}@9" for name in [*names, "Hit"]}
+    assert 0.0 <= result["giniindex@9"] < 1.0
+
+
 def test_kd_dagfm_can_be_ranked(clicks: dict[str, list[str]]) -> None:
     ranked = {"threshold": None, "t_cin": [4, 4], "metrics": ["Hit"], "valid_metric": "Hit@10"}
     ranked["eval_args"] = {**PER_USER, "mode": "uni3"}

@@ -648,3 +648,11 @@ def test_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "not a zip file" in fail("SASRec", "gone", **CE)
     with pytest.raises(UsageError, match="there is no file"):
         ensure_files("dataset/known", "known", ["train"])
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "latin"
+    folder.mkdir()
+    (folder / "latin.inter").write_bytes("user_id:token\tpré:float\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"latin\.inter is not in encoding=utf-8"):
+        header_columns(str(folder), "latin")

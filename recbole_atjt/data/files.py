@@ -163,10 +163,14 @@ def read_header(file: Path, field_separator: str = "\t", encoding: str = "utf-8"
     """Return the names of a file's columns.
 
     Raises:
-        UsageError: A column is not ``name:type`` with one of RecBole's types.
+        UsageError: A column is not ``name:type`` with one of RecBole's types, or the file has
+            another encoding.
     """
-    with open(file, encoding=encoding) as lines:
-        header = lines.readline().rstrip("\n")
+    try:
+        with open(file, encoding=encoding) as lines:
+            header = lines.readline().rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
     types = [feature_type.value for feature_type in FeatureType]
     names = []
     for column in header.split(field_separator):
