@@ -36,6 +36,7 @@ def apply() -> None:
     load_missing_sequences()
     fill_missing_values()
     remap_token_sequences()
+    split_float_sequences()
     copy_read_only_columns()
     restore_sparse_update()
     cast_ksr_relations()
@@ -145,6 +146,25 @@ def remap_token_sequences() -> None:
     @_override(Dataset, "_remap")
     def _remap(original: Callable[..., None], dataset: Any, remap_list: list[Any]) -> None:
         original(dataset, [(_Columns(feat), field, ftype) for feat, field, ftype in remap_list])
+
+
+def split_float_sequences() -> None:
+    """Make ``agg(len)`` count by row in two more methods (``data/dataset/dataset.py:712, 792``).
+
+    ``Dataset._normalize`` and ``_discretization`` split sequences of numbers by it.
+    """
+    from recbole.data.dataset import Dataset
+
+    def with_views(original: Callable[..., None], dataset: Any) -> None:
+        feats = dataset.field2feats
+        dataset.field2feats = lambda field: [_Columns(feat) for feat in feats(field)]
+        try:
+            original(dataset)
+        finally:
+            del dataset.field2feats
+
+    for name in ("_normalize", "_discretization"):
+        _override(Dataset, name)(with_views)
 
 
 def copy_read_only_columns() -> None:

@@ -246,6 +246,18 @@ def test_ksr_trains_with_preloaded_relations(clicks: dict[str, list[str]]) -> No
     assert train(config)["recall@10"] > 0
 
 
+def test_sequences_of_numbers_are_normalised_row_by_row(clicks: dict[str, list[str]]) -> None:
+    rows = [f"i{item}|{' '.join(str(float(k)) for k in range(item % 3 + 1))}" for item in range(9)]
+    write("item", "item_id:token|prices:float_seq", *rows)
+    columns = {**clicks, "item": ["item_id", "prices"]}
+    dataset = create_dataset(configure("BPR", columns, normalize_field=["prices"]))
+    tokens = dataset.field2id_token["item_id"]
+    found = {tokens[i]: list(v) for i, v in enumerate(dataset.item_feat["prices"]) if i}
+    assert found["i0"] == [0.0]
+    assert found["i4"] == [0.0, 0.5]
+    assert found["i8"] == [0.0, 0.5, 1.0]
+
+
 def test_metrics_of_the_catalogue(clicks: dict[str, list[str]]) -> None:
     names = ["ItemCoverage", "GiniIndex", "AveragePopularity", "ShannonEntropy", "TailPercentage"]
     settings = {"metrics": [*names, "Hit"], "valid_metric": "Hit@9", "topk": [9]}

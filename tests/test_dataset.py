@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -174,12 +173,7 @@ def test_batches_are_recboles(case: str) -> None:
     [
         [],
         ["price"],
-        pytest.param(
-            ["marks", "price"],
-            marks=pytest.mark.skipif(
-                pd.__version__ >= "3", reason="RecBole can't load a numerical sequence here"
-            ),
-        ),
+        ["marks", "price"],
     ],
     ids=str,
 )
