@@ -58,9 +58,11 @@ def _recognition(by_weighting: dict[str, list[RunResult]]) -> list[str]:
             original = mean(w["original"]["mean"] for w in weights)
             replaced = mean(w["replaced"]["mean"] for w in weights)
             area = mean(w["auroc"] for w in weights)
+            # WAT has one recogniser for all users.
+            unseen = "" if name == "wat" else " of users the recogniser never saw"
             lines.append(
                 f"{name}: mean weight {original:.3f} of original and {replaced:.3f} of replaced "
-                f"sequences of users the recogniser never saw (AUROC {area:.3f})"
+                f"sequences{unseen} (AUROC {area:.3f})"
             )
     return lines
 
