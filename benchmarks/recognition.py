@@ -1,6 +1,6 @@
 """Does the recogniser learn? Weights of original and replaced sequences of users it never saw.
 
-Recognisers are trained alone on user-disjoint groups; after each epoch every sequence of a group
+Recognisers are trained alone on user-disjoint groups, as DNR does; then every sequence of a group
 and its replaced copy are weighed by the recogniser that never saw the group's users. The last line
 is JSON with one entry a setting: AUROC, mean weights, and how much smaller the replaced ones are.
 
@@ -46,7 +46,7 @@ def train(config: Any, train_data: Any, kind: tuple[str, str], epochs: int) -> d
     users = train_data._dataset.inter_feat[config["USER_ID_FIELD"]]
     keys = {
         "weighting": "dnr",
-        "dnr_epochs": 1,
+        "dnr_epochs": epochs,
         "atjt_replace": kind[0],
         "atjt_replace_from": kind[1],
     }
@@ -56,14 +56,7 @@ def train(config: Any, train_data: Any, kind: tuple[str, str], epochs: int) -> d
     groups = deal_users(users, settings.atjt_groups, config["seed"])
     field = config["ITEM_ID_FIELD"]
     loader = PhaseLoader(train_data, groups, field + config["LIST_SUFFIX"], field, False)
-    optimizer = torch.optim.Adagrad(
-        weighting.recognizers.parameters(), lr=settings.atjt_recognizer_learning_rate
-    )
-    for _ in range(epochs):
-        for group, history, target in loader.other_sequences():
-            optimizer.zero_grad()
-            weighting._recognition_loss(group, history, target).backward()
-            optimizer.step()
+    weighting.prepare(loader.other_sequences)
     found = measure_weights(weighting, loader, config["seed"])
     assert found is not None
     original, replaced = found["original"]["mean"], found["replaced"]["mean"]
