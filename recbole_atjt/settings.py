@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from functools import cache
 from math import inf
 from pathlib import Path
@@ -16,10 +17,11 @@ from recbole_atjt.data.corruption import REPLACEMENTS, SOURCES
 from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.recognizer import ATTENTIONS, LAST_LAYERS
 from recbole_atjt.resources import properties_path
-from recbole_atjt.weighting.table import strategy_names
+from recbole_atjt.weighting.table import STRATEGIES, find_strategy, strategy_names
 
 SCHEDULES = ("interleaved", "paper")
 NORMALIZATIONS = ("none", "mean")
+_KINDS: dict[str, type[Any]] = {"int": int, "float": float, "bool": bool, "str": str}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def _defaults() -> dict[str, Any]:
 class Settings:
     """All settings of the weighting; names are the config keys.
 
-    Build it with :func:`read_settings`. ``properties/weighting/*.yaml`` explains every key.
+    Build it with :func:`read_settings`. ``properties/weighting/*.yaml`` explains every key; ``own``
+    holds the keys of a strategy from another package (:attr:`Weighting.own_keys`).
     """
 
     weighting: str
@@ -85,6 +88,17 @@ class Settings:
     atjt_recognizer_last_layer: str
     atjt_recognizer_learning_rate: float
     dnr_epochs: int
+    t_ce_drop_rate: float
+    t_ce_num_gradual: int
+    t_ce_exponent: float
+    r_ce_beta: float
+    autodenoise_actions: int
+    autodenoise_reward: str
+    autodenoise_hidden_sizes: tuple[int, ...]
+    autodenoise_learning_rate: float
+    autodenoise_weight_decay: float
+    autodenoise_baseline_decay: float
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _choose(self, "weighting", strategy_names())
@@ -99,8 +113,16 @@ class Settings:
         _require(self, "atjt_noise_share", lambda v: 0 < v < 1, "inside (0, 1)")
         _require(self, "atjt_strength", lambda v: 0 < v <= 1, "inside (0, 1]")
         _require(self, "atjt_recognizer_dropout", lambda v: 0 <= v < 1, "inside [0, 1)")
-        _require(self, "atjt_recognizer_learning_rate", lambda v: 0 < v < inf, "above 0")
+        _require(self, "t_ce_drop_rate", lambda v: 0 <= v < 1, "inside [0, 1)")
+        _require(self, "t_ce_exponent", lambda v: 0 < v < inf, "above 0")
+        _require(self, "r_ce_beta", lambda v: 0 <= v < inf, "at least 0 and finite")
+        _require(self, "autodenoise_weight_decay", lambda v: 0 <= v < inf, "at least 0 and finite")
+        _require(self, "autodenoise_baseline_decay", lambda v: 0 <= v < 1, "inside [0, 1)")
+        for key in ("atjt_recognizer_learning_rate", "autodenoise_learning_rate"):
+            _require(self, key, lambda v: 0 < v < inf, "above 0")
         for key in (
+            "t_ce_num_gradual",
+            "autodenoise_actions",
             "atjt_replace_count",
             "atjt_phase_epochs",
             "dnr_epochs",
@@ -108,12 +130,8 @@ class Settings:
             "atjt_recognizer_attention_hidden_size",
         ):
             _require(self, key, lambda v: v >= 1, "at least 1")
-        _require(
-            self,
-            "atjt_recognizer_output_hidden_sizes",
-            lambda v: min(v) >= 1,
-            "widths of at least 1",
-        )
+        for key in ("atjt_recognizer_output_hidden_sizes", "autodenoise_hidden_sizes"):
+            _require(self, key, lambda v: min(v) >= 1, "widths of at least 1")
 
 
 def _choose(settings: Settings, key: str, choices: tuple[str, ...]) -> None:
@@ -141,9 +159,35 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     """
     values = {}
     for item in fields(Settings):
+        if item.name == "own":
+            continue
         given = config[item.name] if item.name in config else _defaults()[item.name]
         values[item.name] = _typed(item.name, str(item.type), given)
-    return Settings(**values)
+    return Settings(**values, own=_own(config, values["weighting"]))
+
+
+def own_keys(weighting: str) -> Mapping[str, Any]:
+    """Return the keys, with defaults, that a strategy of another package brings; {} for ours."""
+    strategy = find_strategy(weighting) if weighting in strategy_names() else None
+    return {} if strategy is None else strategy.own_keys
+
+
+def keys_of_others() -> set[str]:
+    """Return the keys of all strategies from other packages; unusable ones have none."""
+    keys: set[str] = set()
+    for name in set(strategy_names()) - set(STRATEGIES):
+        with suppress(UsageError):
+            keys.update(own_keys(name))
+    return keys
+
+
+def _own(config: Mapping[str, Any], weighting: str) -> dict[str, Any]:
+    values = dict(own_keys(weighting))
+    for key, default in values.items():
+        kind = type(default).__name__
+        if key in config:
+            values[key] = _typed(key, kind, config[key]) if kind in _KINDS else config[key]
+    return values
 
 
 def _typed(key: str, kind: str, value: Any) -> Any:
@@ -155,7 +199,7 @@ def _typed(key: str, kind: str, value: Any) -> Any:
         if sizes and all(isinstance(s, int) and not isinstance(s, bool) for s in sizes):
             return tuple(sizes)
         raise UsageError(f"{key}={value} is not a list of whole numbers, such as [256, 64]")
-    wanted = {"int": int, "float": float, "bool": bool, "str": str}[kind]
+    wanted = _KINDS[kind]
     if kind == "str" and value is None:
         value = "none"
     if not isinstance(value, wanted) or (kind == "int" and isinstance(value, bool)):

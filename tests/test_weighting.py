@@ -13,11 +13,15 @@ from recbole_atjt.settings import Settings, read_settings
 from recbole_atjt.weighting.base import Evidence, RunningMoments, Weighting
 from recbole_atjt.weighting.build import build_weighting
 from recbole_atjt.weighting.recognition import RecognizerWeighting
-from recbole_atjt.weighting.table import STRATEGIES, strategy_names
+from recbole_atjt.weighting.table import STRATEGIES
 from tests.runs import SMALL_RECOGNIZER
 
 ITEMS, ROWS, LENGTH = 12, 6, 4
-LEARNED = [name for name in strategy_names() if name != "none"]
+LEARNED = [
+    name
+    for name, strategy in STRATEGIES.items()
+    if strategy is not None and issubclass(strategy, RecognizerWeighting)
+]
 
 
 #: Tests name what they depend on: defaults are chosen by measurement and may change.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,10 @@ class Evidence:
         label: ``[B]``, 1 or 0; None where every row is a positive.
         epoch: Current epoch, from 0.
         group: Group of users the batch is from, in ``0 .. N-1``.
+        representation: The model's representation of each sequence, or of its user, detached,
+            ``[S, d]``; None unless the strategy ``needs_representation``.
+        item_embedding: The model's embedding of each target item, detached, ``[S, e]``; None as
+            well.
     """
 
     loss: Tensor
@@ -36,6 +40,8 @@ class Evidence:
     label: Tensor | None = None
     epoch: int = 0
     group: int = 0
+    representation: Tensor | None = None
+    item_embedding: Tensor | None = None
 
 
 @dataclass
@@ -68,9 +74,18 @@ class RunningMoments:
 
 @dataclass
 class EpochReport:
-    """What a strategy has to say about an epoch."""
+    """What a strategy has to say about an epoch.
+
+    Args:
+        weights: Weights before a strategy normalises them; the applied ones where it adds none.
+        true_positive: Applied weights of sequences whose target is known to be no noise.
+        false_positive: Applied weights of sequences whose target is known to be noise.
+        recognizer_loss: ``L^D`` of each batch.
+    """
 
     weights: RunningMoments = field(default_factory=RunningMoments)
+    true_positive: RunningMoments = field(default_factory=RunningMoments)
+    false_positive: RunningMoments = field(default_factory=RunningMoments)
     recognizer_loss: RunningMoments = field(default_factory=RunningMoments)
 
 
@@ -92,8 +107,14 @@ class Weighting(nn.Module):
     wants_other_groups = False
     #: The strategy reads ``Evidence.history``.
     needs_history = False
+    #: The strategy reads ``Evidence.representation`` and ``Evidence.item_embedding``.
+    needs_representation = False
+    #: The strategy learns from a validation metric: :meth:`receive_reward` is called.
+    wants_reward = False
     #: Any mean weight is fine, so none is warned about.
     free_scale = True
+    #: Config keys of a strategy from another package, with defaults; read as ``settings.own[key]``.
+    own_keys: ClassVar[Mapping[str, Any]] = {}
 
     item_frequency: Tensor
 
@@ -139,6 +160,13 @@ class Weighting(nn.Module):
     def build_optimizer(self) -> torch.optim.Optimizer | None:
         """Return the optimiser of the strategy's own parameters, or None if it has none."""
         return None
+
+    def receive_reward(self, reward: float) -> None:
+        """Learn from the validation metric of the epoch that was just trained.
+
+        Args:
+            reward: A metric of the recommender on validation data, higher is better.
+        """
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare for an epoch; called by the trainer alone."""

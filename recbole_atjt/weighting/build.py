@@ -6,7 +6,7 @@ from torch import Tensor
 
 from recbole_atjt.settings import Settings
 from recbole_atjt.weighting.base import Weighting
-from recbole_atjt.weighting.table import STRATEGIES
+from recbole_atjt.weighting.table import find_strategy
 
 
 def build_weighting(settings: Settings, item_frequency: Tensor) -> Weighting | None:
@@ -17,7 +17,10 @@ def build_weighting(settings: Settings, item_frequency: Tensor) -> Weighting | N
         item_frequency: Training frequency of each item, ``[n_items]``; entry 0 is the padding.
 
     Returns:
-        The strategy, or None for ``none``: plain RecBole.
+        The strategy, or None where training is plain RecBole's.
+
+    Raises:
+        UsageError: A strategy of another package can't be used.
     """
-    strategy = STRATEGIES[settings.weighting]
+    strategy = find_strategy(settings.weighting)
     return None if strategy is None else strategy(settings, item_frequency)

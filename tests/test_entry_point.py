@@ -1,0 +1,259 @@
+"""A strategy of another package: found, shown, trained with its own key, refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_atjt import DenoisingConfig
+from recbole_atjt.cli import main
+from recbole_atjt.errors import UsageError
+from recbole_atjt.settings import keys_of_others, read_settings
+from recbole_atjt.weighting.base import Weighting
+from recbole_atjt.weighting.build import build_weighting
+from recbole_atjt.weighting.table import STRATEGIES, find_strategy, strategy_names
+from tests.runs import settings, train
+from tests.test_cli import arguments
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULE = '''
+"""Weights by the length of the history."""
+
+import torch
+
+from recbole_atjt.weighting.base import Weighting
+
+
+class Theirs(Weighting):
+    needs_history = True
+    own_keys = {"their_key": 1, "their_scale": 1.0, "their_dim": 0.5, "their_list": [1]}
+
+    def weigh(self, evidence):
+        assert type(self.settings.own["their_key"]) is int
+        assert type(self.settings.own["their_scale"]) is float
+        long = (evidence.history != 0).sum(dim=1) >= self.settings.own["their_key"]
+        return torch.where(long, self.settings.own["their_scale"], 0.0)
+
+
+class Column(Weighting):
+    def weigh(self, evidence):
+        return torch.ones(len(evidence.item), 1)
+
+
+def no_class(settings, item_frequency):
+    return None
+'''
+ENTRY_POINTS = {
+    "theirs": "their_weights:Theirs",
+    "column": "their_weights:Column",
+    "function": "their_weights:no_class",
+    "number": "math:pi",
+    "broken": "their_broken:Theirs",
+    "missing": "their_weights:Nothing",
+    "nowhere": "no_such_module_of_theirs:Theirs",
+    "atjt": "their_weights:Theirs",
+}
+NAMES = ("their_weights", "their_broken")
+
+
+def write_sources(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "their_weights.py").write_text(MODULE, encoding="utf-8")
+    (folder / "their_broken.py").write_text("raise RuntimeError('no\\nluck')\n", encoding="utf-8")
+
+
+def entry_points() -> str:
+    lines = [f"{name} = {target}" for name, target in ENTRY_POINTS.items()]
+    return "\n".join(["[recbole_atjt.weightings]", *lines, ""])
+
+
+@pytest.fixture
+def _announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put their package on the path of this process, as if it were installed."""
+    site = tmp_path / "site"
+    write_sources(site)
+    described = site / "their_weights-1.0.dist-info"
+    described.mkdir()
+    metadata = "Metadata-Version: 2.1\nName: their-weights\nVersion: 1.0\n"
+    (described / "METADATA").write_text(metadata, encoding="utf-8")
+    (described / "entry_points.txt").write_text(entry_points(), encoding="utf-8")
+    monkeypatch.syspath_prepend(site)
+    yield
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+def test_without_other_packages_there_are_ours() -> None:
+    assert strategy_names() == tuple(STRATEGIES)
+    assert keys_of_others() == set()
+    assert read_settings({}).own == {}
+
+
+@pytest.mark.usefixtures("_announced")
+def test_a_strategy_is_found_by_its_name() -> None:
+    assert strategy_names() == (*STRATEGIES, *(name for name in ENTRY_POINTS if name != "atjt"))
+    found = find_strategy("theirs")
+    assert found is not None
+    assert issubclass(found, Weighting)
+    assert found.__name__ == "Theirs"
+    assert keys_of_others() == {"their_key", "their_scale", "their_dim", "their_list"}
+
+
+@pytest.mark.usefixtures("_announced")
+def test_own_keys_arrive_typed_and_defaults_where_they_are_not_given() -> None:
+    given = {"weighting": "theirs", "their_scale": 2, "their_list": ["a", "b"]}
+    own = read_settings(given).own
+    assert own == {"their_key": 1, "their_scale": 2.0, "their_dim": 0.5, "their_list": ["a", "b"]}
+    assert isinstance(own["their_scale"], float)
+    assert read_settings({"weighting": "none", "their_key": "two"}).own == {}
+
+
+@pytest.mark.usefixtures("_announced")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"their_key": "two"}, "their_key=two is not a whole number"),
+        ({"their_key": 1.5}, "their_key=1.5 is not a whole number"),
+        ({"their_key": True}, "their_key=True is not a whole number"),
+        ({"their_scale": "wide"}, "their_scale=wide is not a number"),
+    ],
+)
+def test_own_keys_of_the_wrong_type_are_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_settings({"weighting": "theirs", **given})
+
+
+@pytest.mark.usefixtures("_announced")
+def test_a_run_has_its_weights() -> None:
+    changes = {"their_key": 3, "their_scale": 2, "their_dim": 0.25, "epochs": 1}
+    run, trainer = train("SASRec", "theirs", **changes)
+    share = float((trainer.loader.dataset.inter_feat["item_length"] >= 3).float().mean())
+    assert 0 < share < 1
+    assert trainer.history[0]["mean_weight"] == pytest.approx(2 * share, rel=1e-6)
+    assert run.config["their_key"] == 3
+    assert run.weighting == "theirs"
+
+
+#: What is wrong beside ``--weighting=theirs``, and what the line says.
+WRONG: list[tuple[dict[str, Any], int, str]] = [
+    ({"their_key": "two"}, 2, "their_key=two is not a whole number"),
+    ({"weighting": "none,theirs", "their_key": "two"}, 2, "their_key=two is not a whole number"),
+    ({"their_kee": 2}, 2, "key 'their_kee' is unknown, did you mean 'their_key'"),
+    ({"weighting": "thiers"}, 2, "weighting=thiers is unknown, did you mean 'theirs'"),
+    ({"weighting": "none,broken", "their_key": 2}, 2, "their_broken:Theirs can't be loaded"),
+    ({"weighting": "broken"}, 2, "weighting=broken: their_broken:Theirs can't be loaded: no luck"),
+    ({"weighting": "missing"}, 2, "their_weights:Nothing can't be loaded: module"),
+    ({"weighting": "nowhere"}, 2, "can't be loaded: No module named 'no_such_module_of_theirs'"),
+    ({"weighting": "function"}, 2, "their_weights:no_class is no class derived from"),
+    ({"weighting": "number"}, 2, "weighting=number: math:pi is no class derived from"),
+    ({"weighting": "atjt"}, 2, "weighting=atjt is announced more than once (their_weights:Theirs)"),
+    ({"weighting": "column"}, 1, "weights have shape (64, 1) for 64 rows"),
+]
+
+
+@pytest.mark.usefixtures("_announced")
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    WRONG,
+    ids=["-".join(f"{k}={v}" for k, v in changes.items()) for changes, _, _ in WRONG],
+)
+def test_a_mistake_is_one_line(
+    capsys: pytest.CaptureFixture[str], changes: dict[str, Any], code: int, message: str
+) -> None:
+    assert main(arguments(**{"weighting": "theirs", **changes})) == code
+    error = capsys.readouterr().err
+    (line,) = [line for line in error.splitlines() if line.startswith("recbole-atjt: ")]
+    assert message in line
+    assert "Traceback" not in error
+
+
+@pytest.mark.usefixtures("_announced")
+def test_an_unusable_strategy_leaves_the_others_alone() -> None:
+    strategy = build_weighting(read_settings({"weighting": "r_ce"}), torch.ones(3))
+    assert type(strategy) is STRATEGIES["r_ce"]
+    config = DenoisingConfig("SASRec", "tiny", None, settings(weighting="none", their_dim=0.25))
+    assert config["weighting"] == "none"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Their package, built and installed by pip into a folder of its own."""
+    source = tmp_path_factory.mktemp("theirs")
+    write_sources(source)
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n',
+        encoding="utf-8",
+    )
+    listed = "\n".join(f"    {name} = {target}" for name, target in ENTRY_POINTS.items())
+    (source / "setup.cfg").write_text(
+        "[metadata]\nname = their-weights\nversion = 1.0\n"
+        "[options]\npy_modules =\n    their_weights\n    their_broken\n"
+        f"[options.entry_points]\nrecbole_atjt.weightings =\n{listed}\n",
+        encoding="utf-8",
+    )
+    target = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "--target", str(target), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def call(site: Path, *given: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "recbole_atjt", *given]
+    path = os.pathsep.join([str(site), str(ROOT)])
+    return subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_an_installed_strategy_is_shown(installed: Path) -> None:
+    done = call(installed, "--help")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "strategies to compare" in line]
+    assert ", theirs" in line
+
+
+@pytest.mark.slow
+def test_an_installed_strategy_trains_with_its_key(installed: Path) -> None:
+    done = call(installed, *arguments(weighting="none,theirs", their_key="2", their_scale="3"))
+    assert done.returncode == 0, done.stderr
+    assert "theirs" in done.stdout
+    runs = json.loads(Path("out/result.json").read_text(encoding="utf-8"))["runs"]
+    assert [run["weighting"] for run in runs] == ["none", "theirs"]
+    assert runs[1]["config"]["their_key"] == 2
+    assert runs[1]["valid"]
+    assert runs[1]["valid"] != runs[0]["valid"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"their_key": "two"}, "their_key=two is not a whole number"),
+        ({"weighting": "nowhere"}, "No module named 'no_such_module_of_theirs'"),
+    ],
+)
+def test_an_installed_strategy_is_refused_in_one_line(
+    installed: Path, changes: dict[str, Any], message: str
+) -> None:
+    done = call(installed, *arguments(**{"weighting": "none,theirs", **changes}))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()[-1:]
+    assert line.startswith("recbole-atjt: ")
+    assert message in line
+    assert "Traceback" not in done.stderr
+    assert not Path("out").exists()
