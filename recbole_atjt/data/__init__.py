@@ -9,7 +9,8 @@ from recbole_atjt.data.dataset import (
 )
 from recbole_atjt.data.files import ensure_files, header_columns
 from recbole_atjt.data.history import History
-from recbole_atjt.data.prepare import WindowSortDataLoader, create_dataset, prepare_loaders
+from recbole_atjt.data.prepare import create_dataset, prepare_loaders
+from recbole_atjt.data.ranking import UnseenWindowSortDataLoader, WindowSortDataLoader
 from recbole_atjt.data.windows import Windows
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "History",
     "KGWindowDataset",
     "SequentialWindowDataset",
+    "UnseenWindowSortDataLoader",
     "WindowSortDataLoader",
     "WindowedDataset",
     "Windows",

@@ -208,18 +208,29 @@ def require_columns(config: Any, keys: Iterable[str], reason: str = "") -> None:
     Raises:
         UsageError: Such a column is not in the file, or is not loaded; names key and columns.
     """
+    require_named_columns(config, [(f"{reason}{key}", config[key]) for key in keys])
+
+
+def require_named_columns(config: Any, named: Iterable[tuple[str, str]]) -> None:
+    """Check that columns will be loaded.
+
+    Args:
+        config: RecBole's configuration.
+        named: Who names a column, e.g. ``"TIME_FIELD"``, and the column.
+
+    Raises:
+        UsageError: One is not in the file, or is not loaded; names key and columns.
+    """
     offered, loaded = _offered_columns(config), loaded_columns(config)
     files = interaction_files(config["data_path"], config["dataset"], config["benchmark_filename"])
-    for key in keys:
-        name = config[key]
+    for key, name in named:
         if name in loaded:
             continue
         if name in offered:
             raise UsageError(
-                f"{reason}{key} is '{name}', which load_col or unload_col leaves out; "
+                f"{key} is '{name}', which load_col or unload_col leaves out; "
                 f"load_col takes {loaded} of {offered} from {files[0].name}"
             )
         raise UsageError(
-            f"{reason}{key} is '{name}', which is not in {files[0]}; "
-            f"the columns are {', '.join(offered)}"
+            f"{key} is '{name}', which is not in {files[0]}; the columns are {', '.join(offered)}"
         )

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import recbole.data.dataset as recbole_datasets
-from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.sampler import KGSampler
 from recbole.utils import EvaluatorType, ModelType
 
+from recbole_atjt.data.clean import drop_false_positives, require_clean_columns
 from recbole_atjt.data.dataset import (
     ContextWindowDataset,
     DIENWindowDataset,
@@ -20,6 +20,7 @@ from recbole_atjt.data.dataset import (
     WindowedDataset,
 )
 from recbole_atjt.data.files import ensure_files, require_columns
+from recbole_atjt.data.ranking import ranking_loader
 from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
 from recbole_atjt.errors import UsageError
 
@@ -68,7 +69,8 @@ def create_dataset(config: Any) -> Any:
     chosen = dataset_class(config)
     kind = check_split(config["eval_args"]["split"])
     _ensure_all_files(config, chosen)
-    if kind == "US" and not issubclass(chosen, WindowedDataset):
+    reads_history = getattr(config.model_class, "reads_history", True)
+    if kind == "US" and not (issubclass(chosen, WindowedDataset) and reads_history):
         raise UsageError(
             f"eval_args split: US keeps whole users from training, which {config['model']} cannot "
             "serve since it reads no history; use RS or LS"
@@ -80,6 +82,7 @@ def create_dataset(config: Any) -> Any:
         by_time = config["eval_args"]["order"] == "TO" or kind == "TS"
         if by_time and not config["benchmark_filename"]:
             require_columns(config, ["TIME_FIELD"], f"eval_args order TO and split {kind}: ")
+    require_clean_columns(config)
     try:
         return chosen(config)
     except ValueError as error:
@@ -116,29 +119,10 @@ def _ensure_all_files(config: Any, chosen: type[Any]) -> None:
             raise UsageError(f"{config['model']} needs the file {file}, which does not exist")
 
 
-class WindowSortDataLoader(FullSortEvalDataLoader):
-    """Full ranking for context-aware models: each window is a query, ranked against all items.
-
-    A batch holds as many windows as ``eval_batch_size`` holds full rankings.
-    """
-
-    @property
-    def is_sequential(self) -> bool:
-        """Queries are windows, not users."""
-        return True
-
-    @is_sequential.setter
-    def is_sequential(self, value: bool) -> None:
-        """Ignore RecBole's guess from the model's type."""
-
-    def _init_batch_size_and_step(self) -> None:
-        items = self._dataset.item_num
-        self.step = max(self.config["eval_batch_size"] // items, 1)
-        self.set_batch_size(self.step * items)
-
-
 def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     """Split a dataset and make its loaders, as RecBole's ``data_preparation`` without pickles.
+
+    Validation and test lose the interactions that ``clean_eval`` excludes.
 
     Args:
         config: RecBole's configuration.
@@ -152,8 +136,9 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     """
     parts = dataset.build()
     _refuse_empty_parts(config, parts)
+    clean = drop_false_positives(config, parts)
     try:
-        samplers = create_samplers(config, dataset, parts)
+        samplers = _create_samplers(config, dataset, parts, clean)
     except ValueError as error:  # a user without a negative item
         raise UsageError(f"dataset '{config['dataset']}': {error}") from None
     train: dict[str, Any] = {"shuffle": config["shuffle"]}
@@ -162,13 +147,21 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         graph = KGSampler(dataset, arguments["distribution"], arguments["alpha"])
         train = {"kg_sampler": graph, "shuffle": True}
     loaders = [get_dataloader(config, "train")(config, parts[0], samplers[0], **train)]
-    for phase, part, sampler in zip(PARTS[1:], parts[1:], samplers[1:]):
-        loader = get_dataloader(config, phase)
-        ranks_windows = isinstance(part, ContextWindowDataset) and loader is FullSortEvalDataLoader
-        if ranks_windows or not len(part):
-            loader = WindowSortDataLoader
+    for phase, part, sampler in zip(PARTS[1:], clean[1:], samplers[1:]):
+        loader = ranking_loader(config, part, get_dataloader(config, phase))
         loaders.append(loader(config, part, sampler, shuffle=False))
     return loaders[0], loaders[1], loaders[2]
+
+
+def _create_samplers(config: Any, dataset: Any, parts: list[Any], clean: list[Any]) -> list[Any]:
+    """Make RecBole's samplers; what a user met before a part is no candidate there, noise included.
+
+    Interactions that ``clean_eval`` dropped are candidates in their own part, as any other item.
+    """
+    if clean == parts or config["repeatable"]:
+        return list(create_samplers(config, dataset, parts))
+    seen = (parts, [parts[0], clean[1], parts[2]], [parts[0], parts[1], clean[2]])
+    return [create_samplers(config, dataset, known)[i] for i, known in enumerate(seen)]
 
 
 def _refuse_empty_parts(config: Any, parts: list[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Models of this package, ordinary RecBole models."""
