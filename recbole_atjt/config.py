@@ -13,8 +13,9 @@ from typing import Any
 import recbole
 import yaml
 from recbole.config import Config
+from recbole.evaluator.register import metric_types
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import InputType, ModelType
+from recbole.utils import EvaluatorType, InputType, ModelType
 from recbole.utils.argument_list import (
     dataset_arguments,
     evaluation_arguments,
@@ -22,19 +23,22 @@ from recbole.utils.argument_list import (
     training_arguments,
 )
 
+from recbole_atjt.data.clean import read_intervals
 from recbole_atjt.data.files import header_columns
 from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.evaluation import split_metrics
-from recbole_atjt.models import find_model
+from recbole_atjt.models import find_model, own_model_keys
 from recbole_atjt.pointwise import pointwise
 from recbole_atjt.ranges import check_values
 from recbole_atjt.refusals import in_one_line, refusals_of_recbole
 from recbole_atjt.resources import properties_path
-from recbole_atjt.settings import Settings, explained_keys, read_settings
+from recbole_atjt.revised_validation import dropped_share
+from recbole_atjt.reward import WITHOUT_K, check_reward, smaller_is_better
+from recbole_atjt.settings import Settings, explained_keys, keys_of_others, read_settings
+from recbole_atjt.staged import refuse_staged
+from recbole_atjt.weighting.table import find_strategy
 
 _LOSS_TYPES = ("CE", "BPR", "BCE")
-#: Metrics whose name goes without @k.
-_WITHOUT_K = frozenset({"gauc", "auc", "logloss", "mae", "rmse"})
 _TYPE_FILES = {ModelType.CONTEXT: "context", ModelType.SEQUENTIAL: "sequential"}
 _KEY_READ = re.compile(r"""config\[\s*['"](\w+)['"]\s*\]|config\.(?:get\(['"])?(\w+)""")
 
@@ -128,9 +132,12 @@ class DenoisingConfig(Config):
         if "weighting" in final and final["weighting"] is None:
             final["weighting"] = "none"
         read_settings(final)
+        self._check_own_model(final)
         ours = {item.name for item in fields(Settings)}
+        ours |= _keys_of_others(self.external_config_dict)
         given = {k: v for k, v in self.external_config_dict.items() if k not in ours}
         check_values(given, self.internal_config_dict)
+        self._revise_validation(final)
         self._choose_input(final)
         self._divide_metrics(final)
         super()._set_default_parameters()
@@ -143,8 +150,21 @@ class DenoisingConfig(Config):
                 "compares items with sampled ones; give for example {distribution: uniform}"
             )
         self._check_valid_metric(final)
-        if "load_col" not in self.external_config_dict and not self._knows_columns():
-            final["load_col"] = self._columns_of_headers(final)
+        if _wants_reward(final):
+            check_reward(final, final["weighting"], final["autodenoise_reward"])
+        clean = read_intervals(final.get("clean_eval"))
+        if "load_col" not in self.external_config_dict:
+            if not self._knows_columns():
+                final["load_col"] = self._columns_of_headers(final)
+            _load_also(final["load_col"], clean)
+
+    def _check_own_model(self, final: dict[str, Any]) -> None:
+        """Check the keys of a model of ours, and that it goes with the weighting."""
+        if find_strategy(final["weighting"]) is not None:
+            refuse_staged(self.model_class, final["weighting"])
+        check = getattr(self.model_class, "check_settings", None)
+        if check is not None:
+            check(final)
 
     def _columns_of_headers(self, final: dict[str, Any]) -> dict[str, list[str]] | None:
         """Return all columns of the files there are; None (everything) before a download."""
@@ -174,10 +194,17 @@ class DenoisingConfig(Config):
         elif loss_type == "CE" and not self.external_config_dict.get("train_neg_sample_args"):
             final["train_neg_sample_args"] = None
 
+    def _revise_validation(self, final: dict[str, Any]) -> None:
+        """Turn the revised validation on under ``erm_revised``, which is nothing else."""
+        if final["weighting"] == "erm_revised":
+            final["revised_validation"] = self.external_config_dict.get("revised_validation", True)
+        dropped_share(final)
+
     def _divide_metrics(self, final: dict[str, Any]) -> None:
         """Move value metrics out of RecBole's sight where ranking metrics stand beside them."""
         ranking, value = split_metrics(_names(final["metrics"]))
         value += [name for name in _names(final.get("value_metrics")) if name not in value]
+        value += _reward_to_add(final, value)
         if not ranking and not value:
             raise UsageError(f"metrics={final['metrics']} names no metric")
         named = [*ranking, *value]
@@ -198,7 +225,7 @@ class DenoisingConfig(Config):
                 f"valid_metric={final['valid_metric']} is not computed: choose one of "
                 f"metrics={computed}"
             )
-        if (name.lower() in _WITHOUT_K) == bool(k):
+        if (name.lower() in WITHOUT_K) == bool(k):
             example = f"{name}@{final['topk'][0]}" if not k else name
             raise UsageError(f"valid_metric={final['valid_metric']} is not computed: use {example}")
         if k and k not in map(str, final["topk"]):
@@ -213,6 +240,27 @@ class DenoisingConfig(Config):
         return any(path.is_file() and "load_col" in path.read_text() for path in (ours, theirs))
 
 
+def _load_also(load_col: dict[str, Any] | None, names: Iterable[str]) -> None:
+    """Add columns of interactions to those that are loaded; None and ``*`` load all."""
+    loaded = (load_col or {}).get("inter")
+    if load_col and isinstance(loaded, list):
+        load_col["inter"] = [*loaded, *(name for name in names if name not in loaded)]
+
+
+def _wants_reward(final: Mapping[str, Any]) -> bool:
+    strategy = find_strategy(final["weighting"])
+    return strategy is not None and strategy.wants_reward
+
+
+def _reward_to_add(final: Mapping[str, Any], value: list[str]) -> list[str]:
+    """Return the reward where it is a value metric that nobody asked for: it costs little."""
+    name = final["autodenoise_reward"]
+    kind = metric_types.get(name.lower())
+    known = name.lower() in map(str.lower, value)
+    adds = kind == EvaluatorType.VALUE and not known and not smaller_is_better(name)
+    return [name] if adds and _wants_reward(final) else []
+
+
 def _names(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
@@ -223,7 +271,7 @@ def _default_valid_metric(final: Mapping[str, Any], named: Sequence[str]) -> str
     if name.lower() not in {metric.lower() for metric in named}:
         name = named[0]
     topk = final["topk"] if isinstance(final["topk"], list) else [final["topk"]]
-    if name.lower() in _WITHOUT_K:
+    if name.lower() in WITHOUT_K:
         return name
     return f"{name}@{k if k and int(k) in topk else max(topk)}"
 
@@ -274,15 +322,23 @@ def _keys_read(source: str) -> Iterable[str]:
     return (first or second for first, second in _KEY_READ.findall(source))
 
 
+def _keys_of_others(given: Iterable[str]) -> set[str]:
+    """Return which keys are of strategies from other packages; these are loaded only if need be."""
+    own = {item.key for item in explained_keys()}
+    rest = {key for key in given if key not in own and key not in _recbole_keys()}
+    return rest & keys_of_others() if rest else set()
+
+
 def _refuse_unknown_keys(given: Mapping[str, Any], model_class: type) -> None:
     ours = {item.key for item in explained_keys()} | {"model", "dataset", "config_files"}
     unknown = [key for key in given if key not in ours]
     if not unknown:
         return
-    known = ours | _recbole_keys()
+    known = ours | _recbole_keys() | own_model_keys()
     for base in model_class.__mro__[:-1]:
         if base.__module__.split(".")[0] not in ("recbole", "torch", "builtins"):
             known |= set(_keys_read(inspect.getsource(base)))
+    known |= keys_of_others() if set(unknown) - known else set()
     for key in unknown:
         if key not in known:
             raise UsageError(f"key '{key}' is unknown{nearest(key, known)}; --help lists ours")

@@ -38,6 +38,7 @@ def save_training(path: str, trainer: DenoisingTrainer, epoch: int) -> None:
         "dataset": trainer.config["dataset"],
         "weighting": trainer.config["weighting"] or "none",
         "epoch": epoch,
+        "stage": trainer.stage_state(),
         "cur_step": trainer.cur_step,
         "best_valid_score": trainer.best_valid_score,
         "config": plain_config(trainer.config),
@@ -75,6 +76,7 @@ def resume_training(path: str, trainer: DenoisingTrainer, train_data: Any) -> No
     _refuse_other_settings(path, trainer, found.meta["config"])
     load_model(trainer.bare_model, found)
     _load_weighting(trainer, found)
+    trainer.resume_stage(found.meta.get("stage"))
     trainer.optimizer.load_state_dict(found.optimizers["trainer"])
     trainer.start_epoch = found.meta["epoch"] + 1
     trainer.best_epoch = found.meta["epoch"]
@@ -87,6 +89,11 @@ def resume_training(path: str, trainer: DenoisingTrainer, train_data: Any) -> No
 def _refuse_other_settings(path: str, trainer: DenoisingTrainer, config: Any) -> None:
     """Refuse an optimiser's or a weighting's state that this run could not go on from."""
     then, now = {"learner": config["learner"]}, {"learner": trainer.config["learner"]}
+    check = getattr(trainer.bare_model, "check_settings", None)
+    if check is not None:
+        then.update(asdict(check(config)))
+        # Stages may be made longer, as a training may.
+        now.update({k: v for k, v in asdict(check(trainer.config)).items() if "epochs" not in k})
     if trainer.weighting is not None:
         then.update(asdict(read_settings(config)))
         now.update(asdict(trainer.weighting.settings))

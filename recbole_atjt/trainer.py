@@ -21,13 +21,18 @@ from recbole_atjt.evaluation import JointEvaluation
 from recbole_atjt.optimizer import JointOptimizer
 from recbole_atjt.refusals import in_one_line, raised_by_recbole
 from recbole_atjt.resume import resume_training, save_training
+from recbole_atjt.revised_validation import RevisedValidation
+from recbole_atjt.reward import RewardedTraining
+from recbole_atjt.staged import StagedTraining
 from recbole_atjt.wrapper import DenoisingRecommender
 
 #: The mean weight should stay inside; outside, weights have collapsed or do not weigh.
 HEALTHY_MEAN_WEIGHT = (0.05, 0.95)
 
 
-class DenoisingTrainer(JointEvaluation, Trainer):
+class DenoisingTrainer(
+    StagedTraining, RewardedTraining, JointEvaluation, RevisedValidation, Trainer
+):
     """Trains a :class:`DenoisingRecommender`; a bare RecBole model trains exactly as in RecBole.
 
     Args:
@@ -149,8 +154,10 @@ class DenoisingTrainer(JointEvaluation, Trainer):
         """Note the epoch's figures, and warn where the mean weight leaves its healthy range."""
         report = self.weighting.report
         figures = {"epoch": float(epoch), "mean_weight": report.weights.mean}
-        if report.recognizer_loss.count:
-            figures["recognizer_loss"] = report.recognizer_loss.mean
+        for name in ("true_positive", "false_positive", "recognizer_loss"):
+            moments = getattr(report, name)
+            if moments.count:
+                figures[name] = moments.mean
         self.history.append(figures)
         low, high = HEALTHY_MEAN_WEIGHT
         if not low <= report.weights.mean <= high and not self.weighting.free_scale:
@@ -236,6 +243,7 @@ class DenoisingTrainer(JointEvaluation, Trainer):
         if eval_data and load_best_model:
             path = model_file or self.saved_model_file
             loaded = checkpoint.load_checkpoint(path, device=self.device)
+            self.refuse_unfinished(path, loaded.meta.get("stage"))
             checkpoint.load_model(self.bare_model, loaded)
             self.logger.info(f"Loading model structure and parameters from {path}")
         return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,10 +12,13 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor, nn
 
 from recbole_atjt.criterion import Seam
+from recbole_atjt.data.clean import Truth
 from recbole_atjt.data.loaders import PairedBatch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.reduction import repeat_for_negatives
+from recbole_atjt.representation import Representations
 from recbole_atjt.settings import read_settings
+from recbole_atjt.staged import refuse_staged
 from recbole_atjt.weighting.base import Evidence, Weighting
 from recbole_atjt.weighting.build import build_weighting
 
@@ -48,14 +52,20 @@ class DenoisingRecommender(AbstractRecommender):
         self.settings = read_settings(config)
         if weighting is None:
             weighting = build_weighting(self.settings, _item_frequency(dataset))
+        if weighting is not None:
+            refuse_staged(type(recommender), self.settings.weighting)
         self.weighting = weighting
         self.seam = Seam(recommender) if weighting is not None else None
         self.epoch = 0
+        self._truth = Truth.of(config)
         self.user_field, self.item_field = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
         self.history_field = self.item_field + config["LIST_SUFFIX"]
         self.label_field = config["LABEL_FIELD"]
         if weighting is not None and weighting.needs_history:
             self._require_history(dataset)
+        self._views: Representations | None = None
+        if weighting is not None and weighting.needs_representation:
+            self._views = Representations(recommender, dataset)
         self.to(config["device"])
 
     def _require_history(self, dataset: Any) -> None:
@@ -79,12 +89,17 @@ class DenoisingRecommender(AbstractRecommender):
         sequences = getattr(interaction, "sequences", None) or rows
 
         def weigh(loss: Tensor) -> Tensor:
-            assert self.weighting is not None
             evidence = self._evidence(interaction, loss, sequences, group)
-            weights = self.weighting.weigh(evidence)
-            return repeat_for_negatives(weights, rows) if len(weights) != rows else weights
+            weights = self._weigh(evidence)
+            if weights.shape == (sequences,):
+                self._note_truth(interaction, weights)
+                return repeat_for_negatives(weights, rows)
+            if weights.shape == (rows,):
+                self._note_truth(interaction, weights[:sequences])
+            return weights
 
-        with self.seam.reducing(weigh, rows):
+        watching = self._views.watching() if self._views is not None else nullcontext()
+        with watching, self.seam.reducing(weigh, rows):
             weighted = self.recommender.calculate_loss(interaction)
         if not self.weighting.wants_other_groups:
             return weighted  # type: ignore[no-any-return]
@@ -95,6 +110,26 @@ class DenoisingRecommender(AbstractRecommender):
         extra = self.weighting.auxiliary_loss(group, *others)
         return weighted if extra is None else (*parts, extra)
 
+    def _weigh(self, evidence: Evidence) -> Tensor:
+        """Ask the strategy for weights, and note their moments where it does not itself."""
+        assert self.weighting is not None
+        noted = self.weighting.report.weights
+        before = noted.count
+        weights = self.weighting.weigh(evidence)
+        if noted.count == before:
+            noted.add(weights)
+        return weights
+
+    def _note_truth(self, interaction: Interaction, weights: Tensor) -> None:
+        """Note the weights ``[S]`` of true and false positives, where the data knows them."""
+        true = self._truth.holds(interaction)
+        if true is None:
+            return
+        assert self.weighting is not None
+        report, true = self.weighting.report, true[: len(weights)]
+        report.true_positive.add(weights[true])
+        report.false_positive.add(weights[~true])
+
     def _evidence(
         self, interaction: Interaction, loss: Tensor, sequences: int, group: int
     ) -> Evidence:
@@ -103,14 +138,21 @@ class DenoisingRecommender(AbstractRecommender):
             history = interaction[self.history_field][:sequences]
         if self.label_field in interaction:
             label = interaction[self.label_field]
+        item = interaction[self.item_field][:sequences]
+        representation = item_embedding = None
+        if self._views is not None:
+            representation = self._views.representation(interaction, sequences)
+            item_embedding = self._views.item_embedding(item)
         return Evidence(
             loss=loss,
             user=interaction[self.user_field][:sequences],
-            item=interaction[self.item_field][:sequences],
+            item=item,
             history=history,
             label=label,
             epoch=self.epoch,
             group=group,
+            representation=representation,
+            item_embedding=item_embedding,
         )
 
     def predict(self, interaction: Interaction) -> Tensor:

@@ -22,6 +22,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "atjt paper": {"weighting": "atjt", "atjt_schedule": "paper", "atjt_phase_epochs": 2},
     "wat": {"weighting": "wat"},
     "dnr": {"weighting": "dnr", "dnr_epochs": 1},
+    "frequency": {"weighting": "frequency"},
+    "t_ce BCE": {"weighting": "t_ce", "t_ce_num_gradual": 9, "loss_type": "BCE", **NEGATIVES},
+    "r_ce BPR": {"weighting": "r_ce", "loss_type": "BPR", **NEGATIVES},
+    "autodenoise_h": {"weighting": "autodenoise_h", "autodenoise_learning_rate": 0.01},
+    "autodenoise_s BPR": {"weighting": "autodenoise_s", "loss_type": "BPR", **NEGATIVES},
 }
 UNI10 = {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni10"}}
 
