@@ -162,7 +162,12 @@ def log_probability(name: str, output: Tensor, drawn: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", BOTH)
 def test_gathered_gradients_are_those_of_a_stored_epoch(name: str) -> None:
     """Naive REINFORCE keeps all states and actions, and goes back through all at the end."""
-    strategy = build(name, autodenoise_weight_decay=0.01, autodenoise_learning_rate=0.02)
+    strategy = build(
+        name,
+        autodenoise_weight_decay=0.01,
+        autodenoise_learning_rate=0.02,
+        autodenoise_baseline_decay=0.9,
+    )
     strategy.weigh(evidence())
     naive = copy.deepcopy(controller(strategy))
     adam = torch.optim.Adam(naive.parameters(), lr=0.02, weight_decay=0.01)
