@@ -38,6 +38,7 @@ KEYS = {
     "checkpoint": str,
     "versions": dict,
     "config": dict,
+    "gate": (dict, type(None)),
 }
 
 
@@ -243,6 +244,40 @@ def test_measuring_changes_no_random_state() -> None:
     first = measure_weights(trainer.weighting, trainer.loader, 1)
     assert torch.equal(torch.get_rng_state(), before)
     assert first == measure_weights(trainer.weighting, trainer.loader, 1)
+
+
+def test_learned_weights_of_known_noise_are_those_that_were_given(tmp_path: Path) -> None:
+    keys = settings(clean_eval={"rating": "[3,inf)"}, epochs=1)
+    keys["load_col"] = {"inter": ["user_id", "item_id", "rating", "timestamp"]}
+    result = recbole_atjt.run(
+        "MF", "tiny", "frequency", 7, config_dict=keys, output_dir=tmp_path / "out"
+    )
+    (run,) = result.runs
+    config = recbole_atjt.DenoisingConfig("MF", "tiny", None, {**keys, "weighting": "frequency"})
+    dataset = recbole_atjt.create_dataset(config)
+    train_data, _, _ = recbole_atjt.prepare_loaders(config, dataset)
+    rows = train_data._dataset.inter_feat
+    item, true = rows["item_id"], rows["rating"] >= 3
+    count = item.bincount()
+    weights = len(item) / (int((count > 0).sum()) * count[item].double())
+    assert run.weights is not None
+    for name, chosen in (("true_positive", true), ("false_positive", ~true)):
+        assert run.weights[name]["count"] == int(chosen.sum()) > 0
+        assert run.weights[name]["mean"] == pytest.approx(float(weights[chosen].mean()), rel=1e-5)
+        assert run.weights["epochs"][0][name] == run.weights[name]["mean"]
+    line = comparison([run]).splitlines()[-1]
+    assert line == (
+        f"frequency: mean weight {run.weights['true_positive']['mean']:.3f} of true and "
+        f"{run.weights['false_positive']['mean']:.3f} of false positives in the last epoch"
+    )
+
+
+def test_without_knowledge_of_noise_there_are_no_learned_weights(tmp_path: Path) -> None:
+    result = recbole_atjt.run(
+        "MF", "tiny", "frequency", 7, config_dict=settings(epochs=1), output_dir=tmp_path / "out"
+    )
+    assert result.runs[0].weights is not None
+    assert set(result.runs[0].weights) == {"epochs"}
 
 
 def test_a_strategy_without_a_recogniser_has_no_weights_to_compare() -> None:

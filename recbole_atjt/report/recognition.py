@@ -1,4 +1,4 @@
-"""Does the recogniser recognise? Weights of original and replaced sequences (ATJT, Table 5)."""
+"""Do weights tell noise, known (AutoDenoise, Fig. 2) or planted (ATJT, Table 5)?"""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def measure_weights(weighting: Any, loader: Any, seed: int) -> dict[str, Any] | 
         "original": _moments(first),
         "replaced": _moments(second),
         "auroc": auroc(first, second),
+    }
+
+
+def learned_weights(report: Any) -> dict[str, dict[str, float]]:
+    """Return the weights that the last epoch's sequences had, by what the data knows of them.
+
+    Args:
+        report: The strategy's :class:`EpochReport` of the last epoch.
+
+    Returns:
+        ``mean``, ``variance`` and ``count`` for ``true_positive`` and ``false_positive``
+        sequences; empty where the data does not know (AutoDenoise, 5.4.1).
+    """
+    named = {"true_positive": report.true_positive, "false_positive": report.false_positive}
+    return {
+        name: {"mean": values.mean, "variance": values.variance, "count": values.count}
+        for name, values in named.items()
+        if values.count
     }
 
 

@@ -25,12 +25,16 @@ class RunResult:
         epochs: Number of epochs trained.
         seconds: ``prepare``, ``train`` (all epochs), ``epoch`` (mean), ``evaluate``.
         parameters: Trainable parameters of ``recommender`` and ``recogniser``.
-        weights: ``original`` and ``replaced`` with mean and variance, ``auroc`` and ``epochs``
-            (figures of each epoch); None without a recogniser.
+        weights: ``epochs`` (figures of each epoch); where the data knows noise, ``true_positive``
+            and ``false_positive`` with mean, variance and count in the last epoch; with a
+            recogniser, ``original`` and ``replaced`` with mean and variance, and ``auroc``. None
+            in plain training.
         warnings: What the log warned about.
         checkpoint: File that holds the best model.
         versions: Versions of the packages that matter.
         config: Every setting of the run, as plain JSON values.
+        gate: Share of users for each choice of experts, such as ``mild+moderate``; None for a
+            model without a gate.
     """
 
     model: str
@@ -48,6 +52,7 @@ class RunResult:
     checkpoint: str
     versions: dict[str, str]
     config: dict[str, Any]
+    gate: dict[str, float] | None = None
 
 
 @dataclass

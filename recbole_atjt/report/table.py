@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean, stdev
+from typing import Any
 
 from recbole_atjt.report.result import RunResult
 
@@ -47,24 +48,43 @@ def _block(title: str, runs: Sequence[RunResult], part: str) -> str:
         "  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows
     ]
     lines.insert(1, "-" * len(lines[0]))
-    return "\n".join([*lines, *_recognition(by_weighting)])
+    return "\n".join([*lines, *_recognition(by_weighting), *_gate(runs)])
 
 
 def _recognition(by_weighting: dict[str, list[RunResult]]) -> list[str]:
+    """Say how strategies weighed original and replaced sequences, and known noise."""
     lines = []
     for name, group in by_weighting.items():
         weights = [run.weights for run in group if run.weights]
-        if weights:
-            original = mean(w["original"]["mean"] for w in weights)
-            replaced = mean(w["replaced"]["mean"] for w in weights)
+        if weights and "auroc" in weights[0]:
             area = mean(w["auroc"] for w in weights)
             # WAT has one recogniser for all users.
             unseen = "" if name == "wat" else " of users the recogniser never saw"
             lines.append(
-                f"{name}: mean weight {original:.3f} of original and {replaced:.3f} of replaced "
-                f"sequences{unseen} (AUROC {area:.3f})"
+                f"{name}: mean weight {_mean_of('original', weights)} of original and "
+                f"{_mean_of('replaced', weights)} of replaced sequences{unseen} (AUROC {area:.3f})"
+            )
+        if weights and all({"true_positive", "false_positive"} <= w.keys() for w in weights):
+            lines.append(
+                f"{name}: mean weight {_mean_of('true_positive', weights)} of true and "
+                f"{_mean_of('false_positive', weights)} of false positives in the last epoch"
             )
     return lines
+
+
+def _gate(runs: Sequence[RunResult]) -> list[str]:
+    """Say which experts a gate chose, as the mean over runs of the users' shares."""
+    gates = [run.gate for run in runs if run.gate]
+    if not gates:
+        return []
+    names = dict.fromkeys(name for gate in gates for name in gate)
+    shares = {name: mean(gate.get(name, 0.0) for gate in gates) for name in names}
+    chosen = ", ".join(f"{name} for {share:.1%}" for name, share in shares.items())
+    return [f"gate: {chosen} of users"]
+
+
+def _mean_of(name: str, weights: Sequence[dict[str, Any]]) -> str:
+    return f"{mean(w[name]['mean'] for w in weights):.3f}"
 
 
 def _values(runs: Sequence[RunResult], part: str, metric: str) -> list[float]:
