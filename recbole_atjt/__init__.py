@@ -6,6 +6,10 @@ from recbole_atjt import compat
 
 compat.apply()
 
+from recbole_atjt import metrics  # noqa: E402  (RecBole is repaired first)
+
+metrics.register()
+
 from recbole_atjt.config import DenoisingConfig  # noqa: E402  (RecBole is repaired first)
 from recbole_atjt.data.prepare import create_dataset, prepare_loaders  # noqa: E402
 from recbole_atjt.errors import AtjtError, TrainingError, UsageError  # noqa: E402

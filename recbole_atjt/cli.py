@@ -18,7 +18,7 @@ usage: run_atjt.py [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAME] [--se
 Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset and
 config files: SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml.
 
-  --model         RecBole model (any general, sequential or context-aware one) [SASRec]
+  --model         RecBole model (any general, sequential or context-aware one), AEL or MF [SASRec]
   --dataset       RecBole dataset: ml-100k, one RecBole can download, or a folder under data_path
                   [ml-100k]
   --weighting     strategies to compare: {strategies} [none,atjt]
@@ -63,9 +63,20 @@ def _run(given: Sequence[str]) -> int:
     if not files and not {"model", "dataset"} & set(varied):
         files = [str(properties_path() / "quickstart.yaml")]
     chosen = {**DEFAULTS, **_named_in(files), **varied}
+    if "weighting" not in {**_named_in(files), **varied}:
+        chosen["weighting"] = _default_weighting(chosen["model"])
     result = run(**chosen, config_file_list=files, config_dict=values, output_dir=output_dir)
     print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")
     return 0
+
+
+def _default_weighting(models: Sequence[Any]) -> list[str]:
+    """Compare with plain training, unless a named model is trained plainly only."""
+    from recbole_atjt.models import find_model
+    from recbole_atjt.staged import StagedModel
+
+    staged = [issubclass(find_model(str(name)), StagedModel) for name in models]
+    return ["none"] if any(staged) else DEFAULTS["weighting"]
 
 
 def _named_in(files: Sequence[str]) -> dict[str, list[Any]]:
@@ -111,12 +122,12 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _help() -> str:
-    from recbole_atjt.settings import explained_keys
+    from recbole_atjt.settings import explained_keys, explained_model_keys
     from recbole_atjt.weighting.table import strategy_names
 
     keys = "\n".join(
         f"  --{item.key}={item.default}\n      ({item.kind}) {item.text}"
-        for item in explained_keys()
+        for item in (*explained_keys(), *explained_model_keys())
         if item.key != "weighting"
     )
     return USAGE.format(strategies=", ".join(strategy_names()), keys=keys)

@@ -45,6 +45,7 @@ def apply() -> None:
     drop_single_sample_batch()
     use_current_grad_scaler()
     keep_counts_of_training_data()
+    give_users_to_other_autoencoders()
 
 
 def stop_anomaly_detection() -> None:
@@ -296,6 +297,21 @@ def use_current_grad_scaler() -> None:
     )
 
 
+def give_users_to_other_autoencoders() -> None:
+    """Give batches of users to autoencoders of other packages, too (``data/utils.py:241``).
+
+    RecBole has a list of its own autoencoders' names; a model outside says so by a class attribute
+    ``trains_on_users``.
+    """
+    import recbole.data.utils as module
+    from recbole.data.dataloader import UserDataLoader
+
+    @_override(module, "get_dataloader")
+    def get_dataloader(original: Callable[..., Any], config: Any, phase: str) -> Any:
+        wants_users = getattr(getattr(config, "model_class", None), "trains_on_users", False)
+        return UserDataLoader if wants_users and phase == "train" else original(config, phase)
+
+
 class _Columns:
     """A table whose columns can be changed in place and written to, as before pandas 3."""
 
@@ -346,8 +362,8 @@ class _Column:
         return getattr(self._frame[self._name], name)
 
 
-def _override(owner: type, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Replace the method ``name`` of ``owner`` by a function that gets the old one first."""
+def _override(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Replace ``name`` of a class or module by a function that gets the old one first."""
     original = getattr(owner, name)
 
     def install(replacement: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,9 +24,11 @@ from recbole_atjt.dropout import speed_up_dropout
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.pretraining import build_pretrained, is_pretrained, needs_pretraining, pretrain
 from recbole_atjt.refusals import refusals_of_recbole
-from recbole_atjt.report.recognition import measure_weights
+from recbole_atjt.report.recognition import learned_weights, measure_weights
 from recbole_atjt.report.result import ExperimentResult, RunResult
+from recbole_atjt.settings import own_keys
 from recbole_atjt.trainer import DenoisingTrainer
+from recbole_atjt.weighting.table import find_strategy
 from recbole_atjt.wrapper import DenoisingRecommender
 
 #: Handlers of the run's log.
@@ -92,6 +94,7 @@ def run(
         for chosen in product(*map(_listed, (model, dataset)), _listed(weighting), _listed(seed))
     ]
     for number, cell in enumerate(cells):
+        own_keys(str(cell.weighting))  # an unusable strategy is refused, not its keys
         if cell in cells[:number]:
             raise UsageError(f"{cell} is listed twice")
     configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
@@ -216,7 +219,7 @@ class _Run:
         model = model.to(config["device"])
         if config["fast_dropout"]:
             speed_up_dropout(model)
-        if config["weighting"] == "none":
+        if find_strategy(config["weighting"]) is None:
             return model
         return DenoisingRecommender(model, config, dataset)
 
@@ -231,9 +234,11 @@ class _Run:
         weighting = trainer.weighting
         weights = None
         if weighting is not None:
-            weights = measure_weights(weighting, trainer.loader, config["seed"])
-            if weights is not None:
-                weights["epochs"] = trainer.history
+            weights = {
+                **learned_weights(weighting.report),
+                **(measure_weights(weighting, trainer.loader, config["seed"]) or {}),
+                "epochs": trainer.history,
+            }
         return RunResult(
             model=config["model"],
             dataset=config["dataset"],
@@ -253,6 +258,7 @@ class _Run:
             checkpoint=trainer.saved_model_file,
             versions=_versions(),
             config=plain_config(config),
+            gate=trainer.gate_choices(),
         )
 
 

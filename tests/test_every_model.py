@@ -9,11 +9,11 @@ import pytest
 from recbole.utils import ModelType
 
 import recbole_atjt
-from recbole_atjt.models import registered_models
+from recbole_atjt.models import recbole_models
 from tests.models import SMALL, data_path
 
-SEQUENTIAL = sorted(registered_models(ModelType.SEQUENTIAL))
-CONTEXT = sorted(registered_models(ModelType.CONTEXT))
+SEQUENTIAL = sorted(recbole_models(ModelType.SEQUENTIAL))
+CONTEXT = sorted(recbole_models(ModelType.CONTEXT))
 
 
 def settings_of(model: str) -> dict[str, Any]:
