@@ -3,7 +3,8 @@
 A call that is repeated goes on where the last one stopped: a cell whose result.json lies in
 ``--output_dir`` is not run again. The last line is JSON: for each model and dataset the mean of
 every test metric by strategy, its standard deviation, its change against ``none`` in percent, and
-on how many seeds it was better.
+on how many seeds it was better. With ``--reported=FILE`` a table is printed before it that sets
+the figures, in percent, beside those that a paper reports (model -> strategy -> metric).
 
 ``python benchmarks/compare.py --model=SASRec,WideDeep --dataset=ml-latest-small --seed=1,2,3,4,5
 --data_path=DIR --config_files=benchmarks/protocols/SASRec.yaml --output_dir=DIR``
@@ -20,6 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import yaml
+
 import recbole_atjt
 from recbole_atjt.cli import parse_arguments
 from recbole_atjt.report.result import RunResult
@@ -32,6 +35,7 @@ def main() -> None:
     lists = {key: given.pop(key).split(",") for key in ("model", "dataset", "weighting", "seed")}
     files = given.pop("config_files", "").split()
     folder = Path(given.pop("output_dir"))
+    reported = given.pop("reported", None)
     runs = []
     for seed, dataset, model, weighting in product(
         lists["seed"], lists["dataset"], lists["model"], lists["weighting"]
@@ -50,6 +54,8 @@ def main() -> None:
         (run,) = json.loads((cell / "result.json").read_text())["runs"]
         runs.append(RunResult(**run))
     print(comparison(runs))
+    if reported:
+        print(beside_reported(summary(runs), yaml.safe_load(Path(reported).read_text())))
     print(json.dumps(summary(runs)))
 
 
@@ -65,6 +71,34 @@ def summary(runs: list[RunResult]) -> dict[str, Any]:
                 metric: _figures(metric, group, plain) for metric in group[0].test
             }
     return found
+
+
+def beside_reported(found: dict[str, Any], reported: dict[str, Any]) -> str:
+    """Return a Markdown table of every metric that is reported: ours, change, theirs, change."""
+    metrics = list(next(iter(next(iter(reported.values())).values())))
+    lines = [
+        "| model | weighting | " + " | ".join(f"{m}: ours | paper" for m in metrics) + " |",
+        "| --- | --- |" + " --- | --- |" * len(metrics),
+    ]
+    for name, figures in found.items():
+        model, _, weighting = name.split("/")
+        theirs = reported.get(model, {})
+        cells = []
+        for metric in metrics:
+            figure = figures[metric]
+            cells.append(f"{figure['mean'] * 100:.2f} ± {figure['std'] * 100:.2f}")
+            if "change_percent" in figure:
+                cells[-1] += f" ({figure['change_percent']:+.1f} %, {figure['seeds_better']})"
+            cells.append(_reported(metric, theirs.get(weighting, {}), theirs.get("none", {})))
+        lines.append(f"| {model} | {weighting} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _reported(metric: str, figures: dict[str, float], base: dict[str, float]) -> str:
+    if metric not in figures:
+        return ""
+    change = (figures[metric] / base[metric] - 1) * 100
+    return f"{figures[metric]:.2f}" + (f" ({change:+.1f} %)" if figures is not base else "")
 
 
 def _figures(
