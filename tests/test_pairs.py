@@ -67,7 +67,7 @@ def documented() -> dict[tuple[str, str], str]:
     _, *names = (cell.strip(" `") for cell in lines[0].strip("|").split("|"))
     reasons = dict(re.findall(r"^(\d+)\. (.*)$", block, re.MULTILINE))
     found = {}
-    for line in lines[1:]:
+    for line in lines[2:]:
         model, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         for name, cell in zip(names, cells):
             found[model, name] = "runs" if cell == "yes" else reasons[cell.split()[-1]]
