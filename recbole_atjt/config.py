@@ -27,14 +27,20 @@ from recbole_atjt.data.clean import read_intervals
 from recbole_atjt.data.files import header_columns
 from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.evaluation import split_metrics
-from recbole_atjt.models import find_model, own_model_keys
+from recbole_atjt.models import find_model
 from recbole_atjt.pointwise import pointwise
 from recbole_atjt.ranges import check_values
 from recbole_atjt.refusals import in_one_line, refusals_of_recbole
 from recbole_atjt.resources import properties_path
 from recbole_atjt.revised_validation import dropped_share
 from recbole_atjt.reward import WITHOUT_K, check_reward, smaller_is_better
-from recbole_atjt.settings import Settings, explained_keys, keys_of_others, read_settings
+from recbole_atjt.settings import (
+    Settings,
+    explained_keys,
+    explained_model_keys,
+    keys_of_others,
+    read_settings,
+)
 from recbole_atjt.staged import refuse_staged
 from recbole_atjt.weighting.table import find_strategy
 
@@ -334,7 +340,7 @@ def _refuse_unknown_keys(given: Mapping[str, Any], model_class: type) -> None:
     unknown = [key for key in given if key not in ours]
     if not unknown:
         return
-    known = ours | _recbole_keys() | own_model_keys()
+    known = ours | _recbole_keys() | {item.key for item in explained_model_keys()}
     for base in model_class.__mro__[:-1]:
         if base.__module__.split(".")[0] not in ("recbole", "torch", "builtins"):
             known |= set(_keys_read(inspect.getsource(base)))

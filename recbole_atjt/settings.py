@@ -40,14 +40,26 @@ _LINE = re.compile(r"^(?P<key>\w+):.*?#\s*\((?P<kind>[^)]*)\)\s*(?P<text>.*)$")
 @cache
 def explained_keys() -> tuple[Explained, ...]:
     """Return every key of ours with default and explanation, read from ``properties/``."""
-    found = []
-    for path in (_overall(), *sorted((properties_path() / "weighting").glob("*.yaml"))):
-        text = path.read_text(encoding="utf-8")
-        defaults = yaml.safe_load(text) or {}
-        for match in filter(None, map(_LINE.match, text.splitlines())):
-            key = match["key"]
-            found.append(Explained(key, defaults[key], match["kind"], match["text"]))
-    return tuple(found)
+    paths = (_overall(), *sorted((properties_path() / "weighting").glob("*.yaml")))
+    return tuple(item for path in paths for item in _explained_in(path))
+
+
+@cache
+def explained_model_keys() -> tuple[Explained, ...]:
+    """Return the keys that models of ours add to RecBole's; each starts with its model's name."""
+    return tuple(
+        item
+        for path in sorted((properties_path() / "model").glob("*.yaml"))
+        for item in _explained_in(path)
+        if item.key.startswith(f"{path.stem.lower()}_")
+    )
+
+
+def _explained_in(path: Path) -> list[Explained]:
+    text = path.read_text(encoding="utf-8")
+    defaults = yaml.safe_load(text) or {}
+    matches = filter(None, map(_LINE.match, text.splitlines()))
+    return [Explained(m["key"], defaults[m["key"]], m["kind"], m["text"]) for m in matches]
 
 
 def _overall() -> Path:
