@@ -73,7 +73,7 @@ def train(config: Any, weight: float) -> dict[str, Any]:
     data = recbole_atjt.create_dataset(config)
     train_data, valid_data, test_data = recbole_atjt.prepare_loaders(config, data)
     rows = train_data._dataset.inter_feat
-    true = Truth.of(config).holds(rows)
+    true = Truth.of(config, train_data._dataset).holds(rows)
     if true is None:
         raise SystemExit("the data does not know its noise: give clean_eval or a column is_noise")
     user, item = rows[config["USER_ID_FIELD"]], rows[config["ITEM_ID_FIELD"]]

@@ -46,6 +46,7 @@ def apply() -> None:
     use_current_grad_scaler()
     keep_counts_of_training_data()
     give_users_to_other_autoencoders()
+    remember_normalized_ranges()
 
 
 def stop_anomaly_detection() -> None:
@@ -310,6 +311,34 @@ def give_users_to_other_autoencoders() -> None:
     def get_dataloader(original: Callable[..., Any], config: Any, phase: str) -> Any:
         wants_users = getattr(getattr(config, "model_class", None), "trains_on_users", False)
         return UserDataLoader if wants_users and phase == "train" else original(config, phase)
+
+
+def remember_normalized_ranges() -> None:
+    """Keep the range of each column of interactions that is normalised (``dataset.py:659``).
+
+    RecBole scales it to 0 to 1 and forgets from where (its ml-100k does so with ratings); the
+    dataset's attribute ``normalized_ranges`` says it: name -> lowest and highest value.
+    """
+    from recbole.data.dataset import Dataset
+    from recbole.utils import FeatureType
+
+    def ranges(dataset: Any) -> dict[str, tuple[float, float]]:
+        feat = dataset.inter_feat
+        columns = [] if feat is None else list(feat)
+        return {
+            name: (float(feat[name].min()), float(feat[name].max()))
+            for name in columns
+            if dataset.field2type.get(name) == FeatureType.FLOAT and len(feat)
+        }
+
+    @_override(Dataset, "_normalize")
+    def _normalize(original: Callable[..., Any], self: Any) -> None:
+        before = ranges(self)
+        original(self)
+        after = ranges(self)
+        self.normalized_ranges = {
+            name: found for name, found in before.items() if found != after[name]
+        }
 
 
 class _Columns:

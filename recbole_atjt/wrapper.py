@@ -57,7 +57,7 @@ class DenoisingRecommender(AbstractRecommender):
         self.weighting = weighting
         self.seam = Seam(recommender) if weighting is not None else None
         self.epoch = 0
-        self._truth = Truth.of(config)
+        self._truth = Truth.of(config, dataset)
         self.user_field, self.item_field = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
         self.history_field = self.item_field + config["LIST_SUFFIX"]
         self.label_field = config["LABEL_FIELD"]

@@ -406,3 +406,32 @@ def test_truth_of_training_batches() -> None:
         assert found is not None
         assert torch.equal(found, batch["rating"] >= 3)
         assert torch.equal(found, batch["is_noise"] == 0)
+
+
+@pytest.mark.parametrize("model", ["MF", "BPR"])
+def test_intervals_are_of_the_values_in_the_file(model: str) -> None:
+    """RecBole's ml-100k scales ratings to 0 to 1; the interval and the error speak of 1 to 5."""
+    keys = {"gpu_id": "", "epochs": 1, "show_progress": False, "train_batch_size": 4096}
+    split = {"split": {"RS": [4, 1, 1]}, "order": "TO", "group_by": "user", "mode": "full"}
+    keys.update(eval_args=split, metrics=["Hit"], topk=[10], valid_metric="Hit@10")
+    config = DenoisingConfig(model, "ml-100k", None, {**keys, "clean_eval": {"rating": "[3,inf)"}})
+    dataset = create_dataset(config)
+    train, _, test = prepare_loaders(config, dataset)
+    assert dataset.normalized_ranges["rating"] == (1.0, 5.0)
+    rows = (test.dataset if hasattr(test, "dataset") else test._dataset).inter_feat
+    assert float(rows["rating"].min()) == 0.5
+    truth = Truth.of(config, train._dataset).holds(train._dataset.inter_feat)
+    assert truth is not None
+    assert torch.equal(truth, train._dataset.inter_feat["rating"] >= 0.5)
+    assert 0 < int(truth.sum()) < len(truth)
+    config["clean_eval"] = {"rating": "[9,inf)"}
+    with pytest.raises(UsageError, match=r"where rating lies in \[1,5\]$"):
+        prepare_loaders(config, create_dataset(config))
+
+
+def test_a_column_of_one_value_stays_inside_or_outside() -> None:
+    assert bool(Interval(0, 0).scaled(0, 0).holds(torch.ones(1)))
+    assert not bool(Interval(1, 5).scaled(0, 0).holds(torch.ones(1)))
+    half_open = Interval(3, float("inf"), (True, False)).scaled(0.5, 5.0)
+    values = torch.tensor([(x - 0.5) / 4.5 for x in (2.5, 3.0, 5.0)], dtype=torch.float64).float()
+    assert half_open.holds(values).tolist() == [False, True, True]

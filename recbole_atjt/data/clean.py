@@ -15,6 +15,7 @@ from logging import getLogger
 from operator import and_, or_
 from typing import Any
 
+import torch
 from recbole.utils import FeatureType
 from torch import Tensor
 
@@ -40,6 +41,18 @@ class Interval:
         above = values >= self.low if self.closed[0] else values > self.low
         return above & (values <= self.high if self.closed[1] else values < self.high)
 
+    def scaled(self, low: float, high: float) -> Interval:
+        """Return the same interval of values that were scaled from ``low .. high`` to 0 .. 1.
+
+        Computed as RecBole scales values, so that a value on an end stays on it. A column of one
+        value only becomes 1.
+        """
+        if low == high:
+            inside = bool(self.holds(torch.tensor([low], dtype=torch.float64)))
+            return Interval(0, 1) if inside else Interval(2, 2)
+        span = high - low
+        return Interval((self.low - low) / span, (self.high - low) / span, self.closed)
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -52,13 +65,27 @@ class Truth:
     columns: Mapping[str, tuple[Interval, ...]]
 
     @classmethod
-    def of(cls, config: Any) -> Truth:
+    def of(cls, config: Any, dataset: Any = None) -> Truth:
         """Read it from ``clean_eval``; without that key it is 0 in column ``is_noise``.
+
+        Args:
+            config: RecBole's configuration.
+            dataset: The dataset of the rows; intervals are of the file's values, and are scaled as
+                its columns were where RecBole normalised them.
 
         Raises:
             UsageError: ``clean_eval`` is no mapping of columns to intervals.
         """
-        return cls(read_intervals(config["clean_eval"]) or {NOISE_FIELD: (Interval(0, 0),)})
+        columns = read_intervals(config["clean_eval"]) or {NOISE_FIELD: (Interval(0, 0),)}
+        scaled = getattr(dataset, "normalized_ranges", {})
+        return cls(
+            {
+                name: tuple(interval.scaled(*scaled[name]) for interval in intervals)
+                if name in scaled
+                else intervals
+                for name, intervals in columns.items()
+            }
+        )
 
     def holds(self, interaction: Any) -> Tensor | None:
         """Tell which rows are true positives, ``[n]``; None where the data does not know.
@@ -78,9 +105,9 @@ class Truth:
         )
 
 
-def is_true_positive(interaction: Any, config: Any) -> Tensor | None:
+def is_true_positive(interaction: Any, config: Any, dataset: Any = None) -> Tensor | None:
     """Tell which rows are true positives, ``[n]``; see `Truth`, which to keep for many batches."""
-    return Truth.of(config).holds(interaction)
+    return Truth.of(config, dataset).holds(interaction)
 
 
 def read_intervals(value: Any) -> dict[str, tuple[Interval, ...]]:
@@ -145,7 +172,7 @@ def drop_false_positives(config: Any, parts: Sequence[Any]) -> list[Any]:
     _require_numbers(columns, parts[0])
     cleaned, emptied = [parts[0]], []
     for phase, part in zip(("valid", "test"), parts[1:]):
-        keep = Truth(columns).holds(part.inter_feat)
+        keep = Truth.of(config, part).holds(part.inter_feat)
         assert keep is not None
         rows = keep.nonzero().squeeze(1)
         cleaned.append(part.copy(part.inter_feat[rows]))
@@ -180,4 +207,6 @@ def _require_numbers(columns: Mapping[str, Any], part: Any) -> None:
 def _range(emptied: Sequence[tuple[str, Any]], name: str) -> str:
     values = [part.inter_feat[name] for _, part in emptied]
     low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+    first, last = getattr(emptied[0][1], "normalized_ranges", {}).get(name, (0.0, 1.0))
+    low, high = (first + value * (last - first) for value in (low, high))
     return f"[{low:g},{high:g}]"
