@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     command += ["--no-build-isolation", "--wheel-dir", str(source / "dist"), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Whatever folder others build in, this wheel is built in its own.
+    env = {name: value for name, value in os.environ.items() if name != "DIST_EXTRA_CONFIG"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (built,) = (source / "dist").glob("recbole_atjt-*.whl")
     return built
