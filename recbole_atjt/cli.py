@@ -62,8 +62,9 @@ def _run(given: Sequence[str]) -> int:
     varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
     if not files and not {"model", "dataset"} & set(varied):
         files = [str(properties_path() / "quickstart.yaml")]
-    chosen = {**DEFAULTS, **_named_in(files), **varied}
-    if "weighting" not in {**_named_in(files), **varied}:
+    named = {**_named_in(files), **varied}
+    chosen = {**DEFAULTS, **named}
+    if "weighting" not in named:
         chosen["weighting"] = _default_weighting(chosen["model"])
     result = run(**chosen, config_file_list=files, config_dict=values, output_dir=output_dir)
     print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")

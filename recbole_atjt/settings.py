@@ -113,25 +113,25 @@ class Settings:
     own: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _choose(self, "weighting", strategy_names())
-        _choose(self, "atjt_replace", REPLACEMENTS)
-        _choose(self, "atjt_replace_from", SOURCES)
-        _choose(self, "atjt_schedule", SCHEDULES)
-        _choose(self, "atjt_normalize", NORMALIZATIONS)
-        _choose(self, "atjt_recognizer_attention", ATTENTIONS)
-        _choose(self, "atjt_recognizer_last_layer", LAST_LAYERS)
-        _require(self, "atjt_groups", lambda v: v >= 2, "at least 2")
-        _require(self, "atjt_alpha", lambda v: 0 <= v < inf, "at least 0 and finite")
-        _require(self, "atjt_noise_share", lambda v: 0 < v < 1, "inside (0, 1)")
-        _require(self, "atjt_strength", lambda v: 0 < v <= 1, "inside (0, 1]")
-        _require(self, "atjt_recognizer_dropout", lambda v: 0 <= v < 1, "inside [0, 1)")
-        _require(self, "t_ce_drop_rate", lambda v: 0 <= v < 1, "inside [0, 1)")
-        _require(self, "t_ce_exponent", lambda v: 0 < v < inf, "above 0")
-        _require(self, "r_ce_beta", lambda v: 0 <= v < inf, "at least 0 and finite")
-        _require(self, "autodenoise_weight_decay", lambda v: 0 <= v < inf, "at least 0 and finite")
-        _require(self, "autodenoise_baseline_decay", lambda v: 0 <= v < 1, "inside [0, 1)")
+        choose(self, "weighting", strategy_names())
+        choose(self, "atjt_replace", REPLACEMENTS)
+        choose(self, "atjt_replace_from", SOURCES)
+        choose(self, "atjt_schedule", SCHEDULES)
+        choose(self, "atjt_normalize", NORMALIZATIONS)
+        choose(self, "atjt_recognizer_attention", ATTENTIONS)
+        choose(self, "atjt_recognizer_last_layer", LAST_LAYERS)
+        require(self, "atjt_groups", lambda v: v >= 2, "at least 2")
+        require(self, "atjt_alpha", lambda v: 0 <= v < inf, "at least 0 and finite")
+        require(self, "atjt_noise_share", lambda v: 0 < v < 1, "inside (0, 1)")
+        require(self, "atjt_strength", lambda v: 0 < v <= 1, "inside (0, 1]")
+        require(self, "atjt_recognizer_dropout", lambda v: 0 <= v < 1, "inside [0, 1)")
+        require(self, "t_ce_drop_rate", lambda v: 0 <= v < 1, "inside [0, 1)")
+        require(self, "t_ce_exponent", lambda v: 0 < v < inf, "above 0")
+        require(self, "r_ce_beta", lambda v: 0 <= v < inf, "at least 0 and finite")
+        require(self, "autodenoise_weight_decay", lambda v: 0 <= v < inf, "at least 0 and finite")
+        require(self, "autodenoise_baseline_decay", lambda v: 0 <= v < 1, "inside [0, 1)")
         for key in ("atjt_recognizer_learning_rate", "autodenoise_learning_rate"):
-            _require(self, key, lambda v: 0 < v < inf, "above 0")
+            require(self, key, lambda v: 0 < v < inf, "above 0")
         for key in (
             "t_ce_num_gradual",
             "autodenoise_actions",
@@ -141,20 +141,21 @@ class Settings:
             "atjt_recognizer_embedding_size",
             "atjt_recognizer_attention_hidden_size",
         ):
-            _require(self, key, lambda v: v >= 1, "at least 1")
+            require(self, key, lambda v: v >= 1, "at least 1")
         for key in ("atjt_recognizer_output_hidden_sizes", "autodenoise_hidden_sizes"):
-            _require(self, key, lambda v: min(v) >= 1, "widths of at least 1")
+            require(self, key, lambda v: min(v) >= 1, "widths of at least 1")
 
 
-def _choose(settings: Settings, key: str, choices: tuple[str, ...]) -> None:
+def choose(settings: Any, key: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value of ``settings.key`` that is none of ``choices``."""
     value = getattr(settings, key)
     if value not in choices:
-        raise UsageError(
-            f"{key}={value} is unknown{nearest(value, choices)}: use one of {', '.join(choices)}"
-        )
+        hint = nearest(str(value), choices)
+        raise UsageError(f"{key}={value} is unknown{hint}: use one of {', '.join(choices)}")
 
 
-def _require(settings: Settings, key: str, holds: Callable[[Any], bool], expected: str) -> None:
+def require(settings: Any, key: str, holds: Callable[[Any], bool], expected: str) -> None:
+    """Refuse a value of ``settings.key`` for which ``holds`` is false."""
     value = getattr(settings, key)
     if not holds(value):
         raise UsageError(f"{key}={value} is out of range: it must be {expected}")

@@ -15,7 +15,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
 from recbole_atjt import DenoisingConfig, create_dataset, prepare_loaders
-from recbole_atjt.data.clean import Interval, Truth, is_true_positive, read_intervals
+from recbole_atjt.data.clean import Interval, Truth, read_intervals
 from recbole_atjt.errors import UsageError
 from recbole_atjt.resources import properties_path
 from tests.runs import train
@@ -383,17 +383,17 @@ def rows_of(**columns: Any) -> Interaction:
 def test_truth() -> None:
     config = {"clean_eval": {"rating": "[3,inf)", "price": "(0,2]"}}
     rows = rows_of(rating=[5.0, 3, 2.5, 4], price=[1.0, 3, 1, 2], is_noise=[1.0, 1, 0, 0])
-    found = is_true_positive(rows, config)
+    found = Truth.of(config).holds(rows)
     assert found is not None
     assert found.dtype == torch.bool
     assert found.tolist() == [True, False, False, True]
-    assert is_true_positive(rows_of(rating=[5.0]), config) is None
+    assert Truth.of(config).holds(rows_of(rating=[5.0])) is None
 
-    known = is_true_positive(rows, {"clean_eval": None})
+    known = Truth.of({"clean_eval": None}).holds(rows)
     assert known is not None
     assert known.tolist() == [False, False, True, True]
-    assert is_true_positive(rows_of(rating=[5.0]), {"clean_eval": None}) is None
-    assert is_true_positive(rows_of(is_noise=[1, 2]), {"clean_eval": None}) is None  # token ids
+    assert Truth.of({"clean_eval": None}).holds(rows_of(rating=[5.0])) is None
+    assert Truth.of({"clean_eval": None}).holds(rows_of(is_noise=[1, 2])) is None  # token ids
 
 
 def test_truth_of_training_batches() -> None:

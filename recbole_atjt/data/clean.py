@@ -105,11 +105,6 @@ class Truth:
         )
 
 
-def is_true_positive(interaction: Any, config: Any, dataset: Any = None) -> Tensor | None:
-    """Tell which rows are true positives, ``[n]``; see `Truth`, which to keep for many batches."""
-    return Truth.of(config, dataset).holds(interaction)
-
-
 def read_intervals(value: Any) -> dict[str, tuple[Interval, ...]]:
     """Parse ``clean_eval``: for each column, intervals as RecBole's ``val_interval`` has them.
 

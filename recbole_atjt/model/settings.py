@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from math import isfinite
 from typing import Any
 
-import yaml
-
-from recbole_atjt.errors import UsageError, nearest
-from recbole_atjt.resources import properties_path
+from recbole_atjt.errors import UsageError
+from recbole_atjt.settings import choose, explained_model_keys, require
 
 #: From the mildest denoising to the strongest.
 PARENTS = ("mild", "moderate", "strong")
@@ -35,12 +32,7 @@ class AELSettings:
     ael_gate_learning_rate: float
 
     def __post_init__(self) -> None:
-        if self.ael_combine not in COMBINATIONS:
-            raise UsageError(
-                f"ael_combine={self.ael_combine} is unknown"
-                f"{nearest(str(self.ael_combine), COMBINATIONS)}: use one of "
-                f"{', '.join(COMBINATIONS)}"
-            )
+        choose(self, "ael_combine", COMBINATIONS)
         self._require_sizes("ael_hidden_sizes", len(PARENTS))
         self._require_sizes("ael_epochs", len(STAGES))
         self._require_whole("ael_negatives", 1)
@@ -62,16 +54,14 @@ class AELSettings:
         value = getattr(self, key)
         if not _is_whole(value):
             raise UsageError(f"{key}={value} is not a whole number")
-        if value < least or (most is not None and value > most):
-            wanted = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise UsageError(f"{key}={value} is out of range: it must be {wanted}")
+        expected = f"at least {least}" if most is None else f"from {least} to {most}"
+        require(self, key, lambda v: least <= v and (most is None or v <= most), expected)
 
     def _require_number(self, key: str, expected: str, holds: Any) -> None:
         value = getattr(self, key)
         if not (isinstance(value, float) or _is_whole(value)):
             raise UsageError(f"{key}={value} is not a number")
-        if not (isfinite(value) and holds(value)):
-            raise UsageError(f"{key}={value} is out of range: it must be {expected}")
+        require(self, key, lambda v: isfinite(v) and holds(v), expected)
 
 
 def read_ael_settings(config: Mapping[str, Any]) -> AELSettings:
@@ -83,16 +73,10 @@ def read_ael_settings(config: Mapping[str, Any]) -> AELSettings:
     Raises:
         UsageError: A value of the wrong type or out of range.
     """
+    defaults = {item.key: item.default for item in explained_model_keys()}
     names = [item.name for item in fields(AELSettings)]
-    return AELSettings(**{key: config[key] if key in config else _defaults()[key] for key in names})
+    return AELSettings(**{key: config[key] if key in config else defaults[key] for key in names})
 
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-@cache
-def _defaults() -> dict[str, Any]:
-    path = properties_path() / "model" / "AEL.yaml"
-    loaded: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return loaded
