@@ -23,11 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recbole.utils import init_seed
 
 import recbole_atjt
 from recbole_atjt.cli import parse_arguments
-from recbole_atjt.model.settings import PARENTS
+from recbole_atjt.model.ael_settings import PARENTS
 
 PROTOCOLS = Path(__file__).resolve().parent / "protocols"
 MODELS = "MultiDAE,CDAE,AEL"
@@ -79,19 +78,16 @@ def read_combinations(run: Any, files: list[str], keys: dict[str, Any]) -> dict[
     config = recbole_atjt.DenoisingConfig(
         "AEL", run.dataset, files, {**keys, "weighting": "none", "seed": run.seed}
     )
-    init_seed(run.seed, True)
-    loaders = recbole_atjt.prepare_loaders(config, recbole_atjt.create_dataset(config))
-    model = config.model_class(config, loaders[0]._dataset).to(config["device"])
-    trainer = recbole_atjt.DenoisingTrainer(config, model)
+    ready = recbole_atjt.assemble(config)
     found = {}
     for name in READINGS:
-        model.combine = name
+        ready.model.combine = name
         valid, test = (
             {
                 key: float(value)
-                for key, value in trainer.evaluate(part, model_file=run.checkpoint).items()
+                for key, value in ready.trainer.evaluate(part, model_file=run.checkpoint).items()
             }
-            for part in loaders[1:]
+            for part in (ready.valid_data, ready.test_data)
         )
         found[name] = {"valid": valid, "test": test}
     return found

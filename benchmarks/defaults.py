@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import recbole_atjt
 from recbole_atjt.cli import parse_arguments
-from recbole_atjt.config import load_yaml
+from recbole_atjt.settings.yaml_values import load_yaml
 
 
 def main() -> None:

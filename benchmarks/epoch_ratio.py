@@ -38,8 +38,7 @@ from recbole.utils import ModelType, init_seed
 
 import recbole_atjt
 import recbole_atjt.dropout
-from recbole_atjt.models import find_model
-from recbole_atjt.weighting.table import find_strategy
+from recbole_atjt.model.table import find_model
 
 
 class FirstBatches:
@@ -119,16 +118,8 @@ def ours(args: argparse.Namespace, weighting: str) -> tuple[Any, Any]:
     given = {**settings(args), "weighting": weighting, "atjt_groups": args.groups}
     given["fast_dropout"] = args.fast_dropout
     config = recbole_atjt.DenoisingConfig(args.model, args.dataset, None, given)
-    init_seed(config["seed"], True)
-    data = recbole_atjt.create_dataset(config)
-    train_data, _, _ = recbole_atjt.prepare_loaders(config, data)
-    model = config.model_class(config, train_data._dataset).to(config["device"])
-    if args.fast_dropout:
-        recbole_atjt.dropout.speed_up_dropout(model)
-    if find_strategy(weighting) is not None:
-        model = recbole_atjt.DenoisingRecommender(model, config, train_data._dataset)
-    trainer = recbole_atjt.DenoisingTrainer(config, model)
-    return trainer, trainer.phases(train_data)
+    ready = recbole_atjt.assemble(config)
+    return ready.trainer, ready.trainer.loader_of(ready.train_data)
 
 
 def main() -> None:

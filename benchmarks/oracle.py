@@ -28,8 +28,7 @@ import recbole_atjt
 from recbole_atjt.cli import parse_arguments
 from recbole_atjt.data.clean import Truth
 from recbole_atjt.dropout import speed_up_dropout
-from recbole_atjt.settings import read_settings
-from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.base import Evidence, NoSettings, Weighting
 
 
 class Oracle(Weighting):
@@ -77,7 +76,7 @@ def train(config: Any, weight: float) -> dict[str, Any]:
     if true is None:
         raise SystemExit("the data does not know its noise: give clean_eval or a column is_noise")
     user, item = rows[config["USER_ID_FIELD"]], rows[config["ITEM_ID_FIELD"]]
-    oracle = Oracle(read_settings(config), item.bincount(minlength=data.item_num))
+    oracle = Oracle(NoSettings(), item.bincount(minlength=data.item_num))
     oracle.know((user * data.item_num + item)[~true], data.item_num, weight)
     init_seed(config["seed"], config["reproducibility"])
     model = config.model_class(config, train_data._dataset)

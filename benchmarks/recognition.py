@@ -23,13 +23,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recbole.utils import init_seed
+from recbole_atjt.weighting.build import build_weighting
 
 import recbole_atjt
-from recbole_atjt.data.groups import deal_users
 from recbole_atjt.data.loaders import PhaseLoader
-from recbole_atjt.report.recognition import measure_weights
-from recbole_atjt.settings import read_settings
-from recbole_atjt.weighting.build import build_weighting
+from recbole_atjt.data.user_groups import deal_users
+from recbole_atjt.report.weights import measure_weights
 
 KINDS = [
     ("history", "uniform"),
@@ -50,10 +49,9 @@ def train(config: Any, train_data: Any, kind: tuple[str, str], epochs: int) -> d
         "atjt_replace": kind[0],
         "atjt_replace_from": kind[1],
     }
-    settings = read_settings(keys)
     n_items = train_data._dataset.item_num
-    weighting: Any = build_weighting(settings, torch.bincount(items, minlength=n_items))
-    groups = deal_users(users, settings.atjt_groups, config["seed"])
+    weighting: Any = build_weighting(keys, torch.bincount(items, minlength=n_items))
+    groups = deal_users(users, weighting.groups, config["seed"])
     field = config["ITEM_ID_FIELD"]
     loader = PhaseLoader(train_data, groups, field + config["LIST_SUFFIX"], field, False)
     weighting.prepare(loader.other_sequences)

@@ -1,32 +1,37 @@
 """Denoising training for RecBole: noisy sequences are recognised and given less weight."""
 
-__version__ = "0.1.0"
+# ruff: noqa: E402, I001  (RecBole is repaired before anything else of ours imports it)
+from recbole_atjt.version import __version__
+from recbole_atjt.host import install
 
-from recbole_atjt import compat
+install.apply()
 
-compat.apply()
+from recbole_atjt.assembly import Assembled, assemble
+from recbole_atjt.config import DenoisingConfig
+from recbole_atjt.data.prepare import create_dataset, prepare_loaders
+from recbole_atjt.errors import AtjtError, TrainingError, UsageError
+from recbole_atjt.evaluation import f1
+from recbole_atjt.experiment import run
+from recbole_atjt.report.result import ExperimentResult, RunResult
+from recbole_atjt.training.recommender import DenoisingRecommender
+from recbole_atjt.training.staged import StagedTrainer
+from recbole_atjt.training.trainer import DenoisingTrainer
 
-from recbole_atjt import metrics  # noqa: E402  (RecBole is repaired first)
-
-metrics.register()
-
-from recbole_atjt.config import DenoisingConfig  # noqa: E402  (RecBole is repaired first)
-from recbole_atjt.data.prepare import create_dataset, prepare_loaders  # noqa: E402
-from recbole_atjt.errors import AtjtError, TrainingError, UsageError  # noqa: E402
-from recbole_atjt.experiment import run  # noqa: E402
-from recbole_atjt.report.result import ExperimentResult, RunResult  # noqa: E402
-from recbole_atjt.trainer import DenoisingTrainer  # noqa: E402
-from recbole_atjt.wrapper import DenoisingRecommender  # noqa: E402
+f1.register()
 
 __all__ = [
+    "Assembled",
     "AtjtError",
     "DenoisingConfig",
     "DenoisingRecommender",
     "DenoisingTrainer",
     "ExperimentResult",
     "RunResult",
+    "StagedTrainer",
     "TrainingError",
     "UsageError",
+    "__version__",
+    "assemble",
     "create_dataset",
     "prepare_loaders",
     "run",

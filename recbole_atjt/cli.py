@@ -55,7 +55,7 @@ def _run(given: Sequence[str]) -> int:
     values = parse_arguments(given)
     from recbole_atjt.experiment import run
     from recbole_atjt.report.table import comparison
-    from recbole_atjt.resources import properties_path
+    from recbole_atjt.settings.resources import properties_path
 
     files = str(values.pop("config_files", "")).split()
     output_dir = values.pop("output_dir", None)
@@ -73,8 +73,8 @@ def _run(given: Sequence[str]) -> int:
 
 def _default_weighting(models: Sequence[Any]) -> list[str]:
     """Compare with plain training, unless a named model is trained plainly only."""
-    from recbole_atjt.models import find_model
-    from recbole_atjt.staged import StagedModel
+    from recbole_atjt.model.staged import StagedModel
+    from recbole_atjt.model.table import find_model
 
     staged = [issubclass(find_model(str(name)), StagedModel) for name in models]
     return ["none"] if any(staged) else DEFAULTS["weighting"]
@@ -84,7 +84,7 @@ def _named_in(files: Sequence[str]) -> dict[str, list[Any]]:
     """Return models, datasets, strategies and seeds that config files name."""
     from pathlib import Path
 
-    from recbole_atjt.config import load_yaml
+    from recbole_atjt.settings.yaml_values import load_yaml
 
     named: dict[str, Any] = {}
     for name in files:
@@ -116,19 +116,20 @@ def parse_arguments(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> list[Any]:
-    from recbole_atjt.config import parse_value
+    from recbole_atjt.settings.yaml_values import parse_value
 
     parts = value if isinstance(value, list) else str(value).strip("[]").split(",")
     return [parse_value(part.strip() if isinstance(part, str) else part) for part in parts]
 
 
 def _help() -> str:
-    from recbole_atjt.settings import explained_keys, explained_model_keys
+    from recbole_atjt.model.table import model_keys
+    from recbole_atjt.weighting.keys import explained_keys
     from recbole_atjt.weighting.table import strategy_names
 
     keys = "\n".join(
         f"  --{item.key}={item.default}\n      ({item.kind}) {item.text}"
-        for item in (*explained_keys(), *explained_model_keys())
+        for item in (*explained_keys(), *model_keys())
         if item.key != "weighting"
     )
     return USAGE.format(strategies=", ".join(strategy_names()), keys=keys)

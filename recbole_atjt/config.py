@@ -3,50 +3,45 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import recbole
 import yaml
 from recbole.config import Config
-from recbole.evaluator.register import metric_types
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import EvaluatorType, InputType, ModelType
-from recbole.utils.argument_list import (
-    dataset_arguments,
-    evaluation_arguments,
-    general_arguments,
-    training_arguments,
-)
+from recbole.utils import InputType, ModelType
 
 from recbole_atjt.data.clean import read_intervals
-from recbole_atjt.data.files import header_columns
+from recbole_atjt.data.columns import choose_columns
 from recbole_atjt.errors import UsageError, nearest
-from recbole_atjt.evaluation import split_metrics
-from recbole_atjt.models import find_model
-from recbole_atjt.pointwise import pointwise
-from recbole_atjt.ranges import check_values
-from recbole_atjt.refusals import in_one_line, refusals_of_recbole
-from recbole_atjt.resources import properties_path
-from recbole_atjt.revised_validation import dropped_share
-from recbole_atjt.reward import WITHOUT_K, check_reward, smaller_is_better
-from recbole_atjt.settings import (
-    Settings,
-    explained_keys,
-    explained_model_keys,
-    keys_of_others,
-    read_settings,
+from recbole_atjt.evaluation.naming import (
+    check_reward,
+    check_valid_metric,
+    divide_metrics,
+    is_value_metric,
 )
-from recbole_atjt.staged import refuse_staged
-from recbole_atjt.weighting.table import find_strategy
+from recbole_atjt.evaluation.revised import dropped_share
+from recbole_atjt.host.keys import keys_read, recbole_keys
+from recbole_atjt.host.ranges import check_values
+from recbole_atjt.host.refusals import refusals_of_recbole
+from recbole_atjt.model.pointwise import pointwise
+from recbole_atjt.model.staged import refuse_staged
+from recbole_atjt.model.table import find_model, model_keys
+from recbole_atjt.settings.declared import read_settings
+from recbole_atjt.settings.explained import declared_keys, package_keys
+from recbole_atjt.settings.resources import properties_path
+from recbole_atjt.settings.yaml_values import load_yaml, parse_value
+from recbole_atjt.weighting.keys import explained_keys
+from recbole_atjt.weighting.table import (
+    check_settings,
+    find_strategy,
+    keys_of_others,
+    reward_of,
+)
 
 _LOSS_TYPES = ("CE", "BPR", "BCE")
 _TYPE_FILES = {ModelType.CONTEXT: "context", ModelType.SEQUENTIAL: "sequential"}
-_KEY_READ = re.compile(r"""config\[\s*['"](\w+)['"]\s*\]|config\.(?:get\(['"])?(\w+)""")
 
 
 class DenoisingConfig(Config):
@@ -137,51 +132,41 @@ class DenoisingConfig(Config):
         final = self.final_config_dict
         if "weighting" in final and final["weighting"] is None:
             final["weighting"] = "none"
-        read_settings(final)
+        check_settings(final)
         self._check_own_model(final)
-        ours = {item.name for item in fields(Settings)}
-        ours |= _keys_of_others(self.external_config_dict)
+        ours = {item.key for item in explained_keys()} - {item.key for item in package_keys()}
+        ours |= {"weighting"} | _keys_of_others(self.external_config_dict)
         given = {k: v for k, v in self.external_config_dict.items() if k not in ours}
         check_values(given, self.internal_config_dict)
         self._revise_validation(final)
         self._choose_input(final)
-        self._divide_metrics(final)
+        reward = reward_of(final)
+        wanted = [reward[1]] if reward and is_value_metric(reward[1]) else []
+        divide_metrics(final, wanted, "valid_metric" in self.external_config_dict)
         super()._set_default_parameters()
-        if (
-            final.get("MODEL_INPUT_TYPE") == InputType.PAIRWISE
-            and not final["train_neg_sample_args"]
-        ):
+        self._require_negatives(final)
+        check_valid_metric(final)
+        if reward:
+            check_reward(final, final["weighting"], *reward)
+        clean = read_intervals(final.get("clean_eval"))
+        if "load_col" not in self.external_config_dict:
+            choose_columns(final, self.dataset, clean)
+
+    def _require_negatives(self, final: dict[str, Any]) -> None:
+        pairwise = final.get("MODEL_INPUT_TYPE") == InputType.PAIRWISE
+        if pairwise and not final["train_neg_sample_args"]:
             raise UsageError(
                 f"train_neg_sample_args={final['train_neg_sample_args']}: model={self.model} "
                 "compares items with sampled ones; give for example {distribution: uniform}"
             )
-        self._check_valid_metric(final)
-        if _wants_reward(final):
-            check_reward(final, final["weighting"], final["autodenoise_reward"])
-        clean = read_intervals(final.get("clean_eval"))
-        if "load_col" not in self.external_config_dict:
-            if not self._knows_columns():
-                final["load_col"] = self._columns_of_headers(final)
-            _load_also(final["load_col"], clean)
 
     def _check_own_model(self, final: dict[str, Any]) -> None:
-        """Check the keys of a model of ours, and that it goes with the weighting."""
+        """Check the keys that a model declares, and that it goes with the weighting."""
         if find_strategy(final["weighting"]) is not None:
             refuse_staged(self.model_class, final["weighting"])
-        check = getattr(self.model_class, "check_settings", None)
-        if check is not None:
-            check(final)
-
-    def _columns_of_headers(self, final: dict[str, Any]) -> dict[str, list[str]] | None:
-        """Return all columns of the files there are; None (everything) before a download."""
-        found = header_columns(
-            final["data_path"],
-            self.dataset,
-            benchmark_filename=final["benchmark_filename"],
-            field_separator=final["field_separator"],
-            encoding=final.get("encoding") or "utf-8",
-        )
-        return found or None
+        declared = getattr(self.model_class, "settings_class", None)
+        if declared is not None:
+            read_settings(declared, final)
 
     def _choose_input(self, final: dict[str, Any]) -> None:
         """Settle negative sampling: none under CE, some under BCE (Eq. 1) and BPR."""
@@ -206,132 +191,11 @@ class DenoisingConfig(Config):
             final["revised_validation"] = self.external_config_dict.get("revised_validation", True)
         dropped_share(final)
 
-    def _divide_metrics(self, final: dict[str, Any]) -> None:
-        """Move value metrics out of RecBole's sight where ranking metrics stand beside them."""
-        ranking, value = split_metrics(_names(final["metrics"]))
-        value += [name for name in _names(final.get("value_metrics")) if name not in value]
-        value += _reward_to_add(final, value)
-        if not ranking and not value:
-            raise UsageError(f"metrics={final['metrics']} names no metric")
-        named = [*ranking, *value]
-        modes = final["eval_args"].get("mode", "full") if final["eval_args"] else "full"
-        modes = modes.values() if isinstance(modes, dict) else [modes]
-        if not ranking and "full" in modes:
-            ranking = ["GAUC"]
-        final["metrics"] = ranking or value
-        final["value_metrics"] = value if ranking else []
-        if "valid_metric" not in self.external_config_dict:
-            final["valid_metric"] = _default_valid_metric(final, named)
-
-    def _check_valid_metric(self, final: dict[str, Any]) -> None:
-        name, _, k = str(final["valid_metric"]).partition("@")
-        computed = [*final["metrics"], *final["value_metrics"]]
-        if name.lower() not in {metric.lower() for metric in computed}:
-            raise UsageError(
-                f"valid_metric={final['valid_metric']} is not computed: choose one of "
-                f"metrics={computed}"
-            )
-        if (name.lower() in WITHOUT_K) == bool(k):
-            example = f"{name}@{final['topk'][0]}" if not k else name
-            raise UsageError(f"valid_metric={final['valid_metric']} is not computed: use {example}")
-        if k and k not in map(str, final["topk"]):
-            raise UsageError(
-                f"valid_metric={final['valid_metric']} is not computed: topk={final['topk']}"
-            )
-
-    def _knows_columns(self) -> bool:
-        """Whether a property file of ours or RecBole's names the columns of this dataset."""
-        ours = properties_path() / "dataset" / f"{self.dataset}.yaml"
-        theirs = Path(recbole.__file__).parent / "properties" / "dataset" / f"{self.dataset}.yaml"
-        return any(path.is_file() and "load_col" in path.read_text() for path in (ours, theirs))
-
-
-def _load_also(load_col: dict[str, Any] | None, names: Iterable[str]) -> None:
-    """Add columns of interactions to those that are loaded; None and ``*`` load all."""
-    loaded = (load_col or {}).get("inter")
-    if load_col and isinstance(loaded, list):
-        load_col["inter"] = [*loaded, *(name for name in names if name not in loaded)]
-
-
-def _wants_reward(final: Mapping[str, Any]) -> bool:
-    strategy = find_strategy(final["weighting"])
-    return strategy is not None and strategy.wants_reward
-
-
-def _reward_to_add(final: Mapping[str, Any], value: list[str]) -> list[str]:
-    """Return the reward where it is a value metric that nobody asked for: it costs little."""
-    name = final["autodenoise_reward"]
-    kind = metric_types.get(name.lower())
-    known = name.lower() in map(str.lower, value)
-    adds = kind == EvaluatorType.VALUE and not known and not smaller_is_better(name)
-    return [name] if adds and _wants_reward(final) else []
-
-
-def _names(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or ())
-
-
-def _default_valid_metric(final: Mapping[str, Any], named: Sequence[str]) -> str:
-    """Return the default that selects the best epoch, or the metric next to it that is there."""
-    name, _, k = str(final["valid_metric"]).partition("@")
-    if name.lower() not in {metric.lower() for metric in named}:
-        name = named[0]
-    topk = final["topk"] if isinstance(final["topk"], list) else [final["topk"]]
-    if name.lower() in WITHOUT_K:
-        return name
-    return f"{name}@{k if k and int(k) in topk else max(topk)}"
-
-
-def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
-    """Read a YAML file of ``key: value`` lines; a file of comments only is empty.
-
-    Raises:
-        UsageError: The file is missing, is no YAML, or holds something else than keys.
-    """
-    try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except OSError as error:
-        raise UsageError(f"config file {path} can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file {path} is not valid YAML: {in_one_line(error)}") from error
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise UsageError(f"config file {path} holds no 'key: value' lines")
-    return loaded
-
-
-def parse_value(value: Any, loader: Any = yaml.SafeLoader) -> Any:
-    """Parse a string as a YAML value; it is never evaluated as code."""
-    if not isinstance(value, str):
-        return value
-    try:
-        parsed = yaml.load(value, Loader=loader)
-    except yaml.YAMLError:
-        return value
-    return parsed if isinstance(parsed, (str, int, float, bool, list, dict, type(None))) else value
-
-
-@cache
-def _recbole_keys() -> frozenset[str]:
-    """Return every key that RecBole's property files hold or its sources read."""
-    root = Path(recbole.__file__).parent
-    keys = {*dataset_arguments, *evaluation_arguments, *general_arguments, *training_arguments}
-    for path in (root / "properties").rglob("*.yaml"):
-        keys.update(re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE))
-    for path in root.rglob("*.py"):
-        keys.update(_keys_read(path.read_text(encoding="utf-8")))
-    return frozenset(keys)
-
-
-def _keys_read(source: str) -> Iterable[str]:
-    return (first or second for first, second in _KEY_READ.findall(source))
-
 
 def _keys_of_others(given: Iterable[str]) -> set[str]:
     """Return which keys are of strategies from other packages; these are loaded only if need be."""
     own = {item.key for item in explained_keys()}
-    rest = {key for key in given if key not in own and key not in _recbole_keys()}
+    rest = {key for key in given if key not in own and key not in recbole_keys()}
     return rest & keys_of_others() if rest else set()
 
 
@@ -340,10 +204,13 @@ def _refuse_unknown_keys(given: Mapping[str, Any], model_class: type) -> None:
     unknown = [key for key in given if key not in ours]
     if not unknown:
         return
-    known = ours | _recbole_keys() | {item.key for item in explained_model_keys()}
+    known = ours | recbole_keys() | {item.key for item in model_keys()}
+    declared = getattr(model_class, "settings_class", None)
+    if declared is not None:
+        known |= {item.key for item in declared_keys(declared)}
     for base in model_class.__mro__[:-1]:
         if base.__module__.split(".")[0] not in ("recbole", "torch", "builtins"):
-            known |= set(_keys_read(inspect.getsource(base)))
+            known |= set(keys_read(inspect.getsource(base)))
     known |= keys_of_others() if set(unknown) - known else set()
     for key in unknown:
         if key not in known:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Kinds of errors whose text is clear without their name.
+_CLEAR_ALONE = (ValueError, NotImplementedError, RuntimeError)
+
 
 class AtjtError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is the command's."""
@@ -32,3 +35,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_lower = {item.lower(): item for item in known}
     close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return f", did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's text on one line, after its kind where the text alone says little."""
+    if isinstance(error, SystemExit):
+        return "RecBole does not offer this combination of settings"
+    text = " ".join(str(error).split())
+    if isinstance(error, _CLEAR_ALONE) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

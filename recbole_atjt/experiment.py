@@ -1,13 +1,11 @@
-"""The only assembly: from names and settings to trained, evaluated, written-down runs."""
+"""From names and settings to trained, evaluated, written-down runs."""
 
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -15,21 +13,17 @@ from typing import Any
 
 import numpy as np
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import init_logger, init_seed
+from recbole.utils import init_logger
 
-from recbole_atjt.checkpoint import plain_config
+from recbole_atjt.assembly import Assembled, assemble
 from recbole_atjt.config import DenoisingConfig
-from recbole_atjt.data.prepare import create_dataset, prepare_loaders
-from recbole_atjt.dropout import speed_up_dropout
 from recbole_atjt.errors import AtjtError, UsageError
-from recbole_atjt.pretraining import build_pretrained, is_pretrained, needs_pretraining, pretrain
-from recbole_atjt.refusals import refusals_of_recbole
-from recbole_atjt.report.recognition import learned_weights, measure_weights
+from recbole_atjt.host.plain import plain_config
 from recbole_atjt.report.result import ExperimentResult, RunResult
-from recbole_atjt.settings import own_keys
-from recbole_atjt.trainer import DenoisingTrainer
+from recbole_atjt.report.weights import learned_weights, measure_weights
+from recbole_atjt.training.trainer import DenoisingTrainer
+from recbole_atjt.version import versions
 from recbole_atjt.weighting.table import find_strategy
-from recbole_atjt.wrapper import DenoisingRecommender
 
 #: Handlers of the run's log.
 _LOG: list[logging.Handler] = []
@@ -94,7 +88,8 @@ def run(
         for chosen in product(*map(_listed, (model, dataset)), _listed(weighting), _listed(seed))
     ]
     for number, cell in enumerate(cells):
-        own_keys(str(cell.weighting))  # an unusable strategy is refused, not its keys
+        if cell.weighting is not None:
+            find_strategy(str(cell.weighting))
         if cell in cells[:number]:
             raise UsageError(f"{cell} is listed twice")
     configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
@@ -161,22 +156,23 @@ class _Run:
     def make(self) -> RunResult:
         """Prepare, train, evaluate, describe."""
         start = perf_counter()
-        train_data, valid_data, test_data = self._prepare()
+        ready = assemble(self.config, self.folder)
+        self.trainer = trainer = ready.trainer
+        trainer.saved_model_file = str(self.folder / f"{self.name}.safetensors")
         prepared = perf_counter()
-        assert self.trainer is not None
         show = self.config["show_progress"]
-        self.trainer.fit(train_data, valid_data, show_progress=show)
-        valid = self.trainer.evaluate(valid_data, show_progress=show)
-        test = self.trainer.evaluate(test_data, load_best_model=False, show_progress=show)
+        trainer.fit(ready.train_data, ready.valid_data, show_progress=show)
+        valid = trainer.evaluate(ready.valid_data, show_progress=show)
+        test = trainer.evaluate(ready.test_data, load_best_model=False, show_progress=show)
         done = perf_counter()
-        epochs = self.trainer.epoch_seconds
+        epochs = trainer.epoch_seconds
         seconds = {
             "prepare": prepared - start,
             "train": sum(epochs),
             "epoch": sum(epochs) / max(1, len(epochs)),
             "evaluate": done - prepared - sum(epochs),
         }
-        return self._describe(valid, test, seconds)
+        return _describe(ready, valid, test, seconds)
 
     def interruption(self) -> str:
         """Say where the run was interrupted and what was saved."""
@@ -185,84 +181,47 @@ class _Run:
         where = f"interrupted in epoch {self.trainer.epoch} of {self.name}"
         return f"{where}: {self.trainer.what_is_saved()}"
 
-    def _prepare(self) -> tuple[Any, Any, Any]:
-        config = self.config
-        init_seed(config["seed"], config["reproducibility"])
-        with refusals_of_recbole(f"dataset '{config['dataset']}'"):
-            dataset = create_dataset(config)
-            loaders = prepare_loaders(config, dataset)
-        train_data = loaders[0]
-        config["checkpoint_dir"] = str(self.folder)
-        if needs_pretraining(config):
-            path = self.folder / f"S3Rec-{config['dataset']}-{config['seed']}-pretrain.safetensors"
-            if not is_pretrained(config, path):
-                config["train_stage"] = "pretrain"
-                init_seed(config["seed"], config["reproducibility"])
-                with refusals_of_recbole(f"model={config['model']}"):
-                    pretrain(config, train_data, path)
-            config["pre_model_path"] = str(path)
-        if config["model"] == "S3Rec":
-            config["train_stage"] = "finetune"
-        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        with refusals_of_recbole(f"model={config['model']}"):
-            model = self._build_model(train_data._dataset)
-            self.trainer = DenoisingTrainer(config, model)
-        self.trainer.saved_model_file = str(self.folder / f"{self.name}.safetensors")
-        return loaders
 
-    def _build_model(self, dataset: Any) -> Any:
-        config = self.config
-        if config["model"] == "S3Rec":
-            model = build_pretrained(config, dataset)
-        else:
-            model = config.model_class(config, dataset)
-        model = model.to(config["device"])
-        if config["fast_dropout"]:
-            speed_up_dropout(model)
-        if find_strategy(config["weighting"]) is None:
-            return model
-        return DenoisingRecommender(model, config, dataset)
-
-    def _describe(
-        self,
-        valid: Mapping[str, float] | None,
-        test: Mapping[str, float] | None,
-        seconds: dict[str, float],
-    ) -> RunResult:
-        trainer, config = self.trainer, self.config
-        assert trainer is not None
-        weighting = trainer.weighting
-        weights = None
-        if weighting is not None:
-            weights = {
-                **learned_weights(weighting.report),
-                **(measure_weights(weighting, trainer.loader, config["seed"]) or {}),
-                "epochs": trainer.history,
-            }
-        return RunResult(
-            model=config["model"],
-            dataset=config["dataset"],
-            weighting=config["weighting"],
-            seed=config["seed"],
-            valid=_plain(valid),
-            test=_plain(test),
-            best_epoch=trainer.best_epoch,
-            epochs=len(trainer.epoch_seconds),
-            seconds=seconds,
-            parameters={
-                "recommender": _count(trainer.model),
-                "recogniser": 0 if weighting is None else _count(weighting),
-            },
-            weights=weights,
-            warnings=trainer.warnings,
-            checkpoint=trainer.saved_model_file,
-            versions=_versions(),
-            config=plain_config(config),
-            gate=trainer.gate_choices(),
-        )
+def _describe(
+    ready: Assembled,
+    valid: Mapping[str, float] | None,
+    test: Mapping[str, float] | None,
+    seconds: dict[str, float],
+) -> RunResult:
+    trainer, config = ready.trainer, ready.config
+    weighting = trainer.weighting
+    weights = None
+    if weighting is not None:
+        weights = {
+            **learned_weights(weighting.report),
+            **(measure_weights(weighting, trainer.loader, config["seed"]) or {}),
+            "epochs": trainer.history,
+        }
+    choices = getattr(trainer.bare_model, "gate_choices", None)
+    return RunResult(
+        model=config["model"],
+        dataset=config["dataset"],
+        weighting=config["weighting"],
+        seed=config["seed"],
+        valid=_as_numbers(valid),
+        test=_as_numbers(test),
+        best_epoch=trainer.best_epoch,
+        epochs=len(trainer.epoch_seconds),
+        seconds=seconds,
+        parameters={
+            "recommender": _count(trainer.model),
+            "recogniser": 0 if weighting is None else _count(weighting),
+        },
+        weights=weights,
+        warnings=trainer.warnings,
+        checkpoint=trainer.saved_model_file,
+        versions=versions(),
+        config=plain_config(config),
+        gate=None if choices is None else choices(),
+    )
 
 
-def _plain(metrics: Mapping[str, Any] | None) -> dict[str, float]:
+def _as_numbers(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     """Return metrics as Python numbers; GAUC comes rounded in single precision."""
     return {
         key: float(str(value)) if isinstance(value, np.float32) else float(value)
@@ -272,11 +231,3 @@ def _plain(metrics: Mapping[str, Any] | None) -> dict[str, float]:
 
 def _count(module: Any) -> int:
     return sum(p.numel() for p in module.parameters())
-
-
-def _versions() -> dict[str, str]:
-    names = ("recbole", "torch", "numpy", "pandas", "scipy")
-    from recbole_atjt import __version__
-
-    found = {"recbole_atjt": __version__, "python": platform.python_version()}
-    return {**found, **{name: version(name) for name in names}}

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_atjt.criterion import Seam
-from recbole_atjt.reduction import Record
+from recbole_atjt.seam.criterion import Seam
+from recbole_atjt.seam.reduction import Record
 from tests.models import Case
 
 #: Laws hold to this part of the size of what is compared.

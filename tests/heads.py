@@ -56,7 +56,7 @@ class Head:
         keys = {**NO_DROPOUT, **self.settings, **changes}
         config, (train_data, _, _), wrapped = assemble(self.model, weighting=weighting, **keys)
         trainer = DenoisingTrainer(config, wrapped.train())
-        return trainer, trainer.phases(train_data)
+        return trainer, trainer.loader_of(train_data)
 
 
 HEADS = {

@@ -24,7 +24,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import InputType, ModelType
 
-from recbole_atjt.pointwise import pointwise
+from recbole_atjt.model.pointwise import pointwise
 
 ROWS = 24
 #: Sizes that make every model small; a key that a model does not read does nothing.

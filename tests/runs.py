@@ -17,7 +17,7 @@ from recbole.utils import get_model, init_seed
 from torch import Tensor
 
 import recbole_atjt
-from recbole_atjt import DenoisingConfig, DenoisingRecommender, DenoisingTrainer, experiment
+from recbole_atjt import DenoisingConfig, assembly
 from recbole_atjt.report.result import RunResult
 from tests.models import SMALL, data_path
 
@@ -102,17 +102,21 @@ def captured_trainers() -> Iterator[list[Any]]:
     """Collect the trainers of ``run`` as ``fit`` left them."""
     found: list[Any] = []
 
-    class Capturing(DenoisingTrainer):
-        final: dict[str, Tensor]
+    def capturing(model: Any) -> Any:
+        class Capturing(chosen(model)):
+            final: dict[str, Tensor]
 
-        def fit(self, *args: Any, **kwargs: Any) -> Any:
-            try:
-                return super().fit(*args, **kwargs)
-            finally:
-                self.final = copy.deepcopy(self.bare_model.state_dict())
-                found.append(self)
+            def fit(self, *args: Any, **kwargs: Any) -> Any:
+                try:
+                    return super().fit(*args, **kwargs)
+                finally:
+                    self.final = copy.deepcopy(self.bare_model.state_dict())
+                    found.append(self)
 
-    with mock.patch.object(experiment, "DenoisingTrainer", Capturing):
+        return Capturing
+
+    chosen = assembly.trainer_class
+    with mock.patch.object(assembly, "trainer_class", capturing):
         yield found
 
 
@@ -127,12 +131,7 @@ def train(model: Any, weighting: str, **changes: Any) -> tuple[RunResult, Any]:
 
 
 def assemble(model: str, **changes: Any) -> tuple[DenoisingConfig, tuple[Any, Any, Any], Any]:
-    """Return config, loaders and (where it is weighted) wrapped model, ready for a trainer."""
+    """Return config, loaders and (where it is weighted) wrapped model of a short run."""
     config = DenoisingConfig(model, "tiny", config_dict=settings(**changes))
-    init_seed(config["seed"], True)
-    loaders = recbole_atjt.prepare_loaders(config, recbole_atjt.create_dataset(config))
-    init_seed(config["seed"], True)
-    built = config.model_class(config, loaders[0]._dataset)
-    if config["weighting"] != "none":
-        built = DenoisingRecommender(built, config, loaders[0]._dataset)
-    return config, loaders, built
+    ready = recbole_atjt.assemble(config)
+    return ready.config, (ready.train_data, ready.valid_data, ready.test_data), ready.model

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_atjt import DenoisingConfig, DenoisingTrainer, UsageError
-from recbole_atjt.settings import read_settings
 from recbole_atjt.weighting.autodenoise import AutoDenoise, observe
 from recbole_atjt.weighting.base import Evidence
-from recbole_atjt.weighting.build import build_weighting
+from recbole_atjt.weighting.table import build_weighting
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train
 
 BOTH = ("autodenoise_h", "autodenoise_s")
@@ -26,7 +25,7 @@ SIZES = {"autodenoise_hidden_sizes": [6, 5]}
 
 def build(name: str, **changes: Any) -> AutoDenoise:
     torch.manual_seed(changes.pop("seed", 3))
-    built = build_weighting(read_settings({**SIZES, "weighting": name, **changes}), torch.ones(9))
+    built = build_weighting({**SIZES, "weighting": name, **changes}, torch.ones(9))
     assert isinstance(built, AutoDenoise)
     return built
 
@@ -76,14 +75,14 @@ def test_a_loss_that_is_not_finite_leaves_the_controller_whole() -> None:
         seen.loss[:2] = torch.tensor([math.nan, math.inf])
     for name in BOTH:
         strategy = build(name)
-        assert torch.isfinite(strategy.weigh(seen)).all()
+        assert torch.isfinite(strategy(seen)).all()
         assert torch.isfinite(strategy.score).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
 def test_hard_actions_are_all_numbers_below_their_count(count: int) -> None:
     strategy = build("autodenoise_h", autodenoise_actions=count)
-    weights = strategy.weigh(evidence(4000))
+    weights = strategy(evidence(4000))
     assert set(weights.tolist()) == ({1.0} if count == 1 else set(map(float, range(count))))
     expected = 1.0 if count == 1 else (count - 1) / 2
     deviation = math.sqrt((count**2 - 1) / 12 / 4000)
@@ -91,7 +90,7 @@ def test_hard_actions_are_all_numbers_below_their_count(count: int) -> None:
 
 
 def test_soft_weights_start_around_one() -> None:
-    weights = build("autodenoise_s").weigh(evidence(20_000))
+    weights = build("autodenoise_s")(evidence(20_000))
     drawn = actions("autodenoise_s", weights)
     assert float(weights.min()) > 0
     assert float(drawn.mean()) == pytest.approx(math.log(math.e - 1), abs=0.02)
@@ -111,13 +110,13 @@ def test_a_single_action_learns_nothing() -> None:
 def learn(strategy: AutoDenoise, rewards: list[float], batches: int = 2) -> None:
     for epoch, reward in enumerate(rewards):
         for _ in range(batches):
-            strategy.weigh(evidence(epoch=epoch))
+            strategy(evidence(epoch=epoch))
         strategy.receive_reward(reward)
 
 
 def test_gradient_of_hard_actions_by_hand() -> None:
     strategy = build("autodenoise_h")
-    weights = strategy.weigh(evidence(rows=9))
+    weights = strategy(evidence(rows=9))
     counts = [int((weights == action).sum()) for action in range(3)]
     # With P = 1/3 each, d log P(a) / d logit_j = [a = j] - 1/3; the last entries are the biases'.
     expected = [count - 9 / 3 for count in counts]
@@ -126,7 +125,7 @@ def test_gradient_of_hard_actions_by_hand() -> None:
 
 def test_gradient_of_soft_actions_by_hand() -> None:
     strategy = build("autodenoise_s")
-    drawn = actions("autodenoise_s", strategy.weigh(evidence(rows=9))).double()
+    drawn = actions("autodenoise_s", strategy(evidence(rows=9))).double()
     apart, variance = drawn - math.log(math.e - 1), 0.25
     slope = 1 - math.exp(-variance)  # of softplus, where softplus is 0.25
     expected = [
@@ -168,7 +167,7 @@ def test_gathered_gradients_are_those_of_a_stored_epoch(name: str) -> None:
         autodenoise_learning_rate=0.02,
         autodenoise_baseline_decay=0.9,
     )
-    strategy.weigh(evidence())
+    strategy(evidence())
     naive = copy.deepcopy(controller(strategy))
     adam = torch.optim.Adam(naive.parameters(), lr=0.02, weight_decay=0.01)
     strategy.receive_reward(0.5)
@@ -178,7 +177,7 @@ def test_gathered_gradients_are_those_of_a_stored_epoch(name: str) -> None:
         for rows in (8, 8, 3):
             seen = evidence(rows, epoch)
             states.append(observe(seen))
-            drawn.append(actions(name, strategy.weigh(seen)))
+            drawn.append(actions(name, strategy(seen)))
         strategy.receive_reward(reward)
         logs = log_probability(name, naive(torch.cat(states)), torch.cat(drawn))
         adam.zero_grad()
@@ -196,7 +195,7 @@ def test_memory_does_not_grow_with_the_epoch(name: str) -> None:
 
     def numbers_after(batches: int) -> tuple[int, int]:
         for _ in range(batches):
-            assert strategy.weigh(evidence()).grad_fn is None
+            assert strategy(evidence()).grad_fn is None
         gc.collect()
         alive = sum(v.numel() for v in gc.get_objects() if isinstance(v, Tensor))
         return alive, sum(v.numel() for v in strategy.state_dict().values())
@@ -208,7 +207,7 @@ def test_memory_does_not_grow_with_the_epoch(name: str) -> None:
 def test_looking_at_weights_is_no_sample() -> None:
     strategy = build("autodenoise_h")
     with torch.no_grad():
-        strategy.weigh(evidence())
+        strategy(evidence())
     assert int(strategy.samples) == 0
     assert not strategy.score.any()
 
@@ -217,7 +216,7 @@ def test_looking_at_weights_is_no_sample() -> None:
 def test_weights_are_in_full_precision_under_autocast(name: str) -> None:
     seen = evidence()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        weights = build(name).weigh(seen)
+        weights = build(name)(seen)
     assert weights.dtype == torch.float32
 
 
@@ -226,7 +225,7 @@ def test_state_goes_into_a_strategy_that_has_seen_nothing(name: str) -> None:
     """Also in the middle of an epoch: what was gathered of it goes along."""
     whole, fresh = build(name), build(name, seed=4)
     learn(whole, [0.5, 0.6, 0.4])
-    whole.weigh(evidence())
+    whole(evidence())
     fresh.load_state_dict({key: value.clone() for key, value in whole.state_dict().items()})
     for strategy in (whole, fresh):
         torch.manual_seed(8)
@@ -287,7 +286,7 @@ def test_the_best_policy_is_found(
     rewards = []
     for _ in range(epochs):
         good, seen = two_kinds(generator)
-        given = strategy.weigh(seen)
+        given = strategy(seen)
         rewards.append(reward_of(given[good], given[~good]))
         strategy.receive_reward(rewards[-1])
     nothing_known = 0.0 if reward_of is difference else 0.5
@@ -313,7 +312,7 @@ def test_the_trainer_gives_the_reward_of_every_epoch() -> None:
 def test_the_recommender_takes_no_gradient_from_the_controller() -> None:
     """With the same weights given from outside, the recommender's gradients are the same."""
     config, (train_data, _, _), model = assemble("SASRec", weighting="autodenoise_s")
-    batch = next(iter(DenoisingTrainer(config, model).phases(train_data)))
+    batch = next(iter(DenoisingTrainer(config, model).loader_of(train_data)))
     drawn: list[Tensor] = []
 
     def gradients(weigh: Any) -> list[Tensor]:

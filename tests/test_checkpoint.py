@@ -22,19 +22,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 import recbole_atjt
-from recbole_atjt import checkpoint as module
-from recbole_atjt.checkpoint import (
-    Checkpoint,
-    capture_rng,
-    load_checkpoint,
-    load_model,
-    other_parameters,
-    plain_config,
-    restore_rng,
-    save_checkpoint,
-    save_model,
-)
+from recbole_atjt.checkpoint import file as module
+from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
+from recbole_atjt.checkpoint.model import load_model, other_parameters, save_model
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.host.plain import plain_config
+from recbole_atjt.randomness import capture_rng, restore_rng
 
 SCALARS = (
     st.none()
@@ -231,7 +224,7 @@ def test_failed_write_keeps_the_old_file(
             Path(name).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(f"recbole_atjt.checkpoint.{target}", fail)
+    monkeypatch.setattr(f"recbole_atjt.checkpoint.file.{target}", fail)
     expected = TrainingError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         small(path, epoch=2)

@@ -17,7 +17,7 @@ from recbole.data.interaction import Interaction
 from recbole_atjt import DenoisingConfig, create_dataset, prepare_loaders
 from recbole_atjt.data.clean import Interval, Truth, read_intervals
 from recbole_atjt.errors import UsageError
-from recbole_atjt.resources import properties_path
+from recbole_atjt.settings.resources import properties_path
 from tests.runs import train
 
 HEADER = "user_id:token item_id:token rating:float timestamp:float is_noise:float mood:token"

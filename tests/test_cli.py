@@ -17,7 +17,7 @@ import yaml
 
 from recbole_atjt import DenoisingTrainer, UsageError
 from recbole_atjt.cli import main, parse_arguments
-from recbole_atjt.settings import explained_keys
+from recbole_atjt.weighting.keys import explained_keys
 from recbole_atjt.weighting.table import strategy_names
 from tests.models import data_path
 from tests.runs import settings
@@ -266,7 +266,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -
     def broken(*args: Any) -> None:
         raise LookupError("a bug")
 
-    monkeypatch.setattr("recbole_atjt.experiment._versions", broken)
+    monkeypatch.setattr("recbole_atjt.experiment.versions", broken)
     with pytest.raises(LookupError, match="a bug"):
         main(arguments())
 

@@ -19,7 +19,8 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, get_model, get_trainer
 
-from recbole_atjt import compat
+from recbole_atjt.host import install
+from recbole_atjt.host.repairs import libraries as compat
 
 SINE = "recbole.model.sequential_recommender.sine"
 PER_USER = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"}
@@ -393,6 +394,6 @@ def test_anomaly_mode_left_on_by_an_earlier_import_is_turned_off() -> None:
 def test_a_second_apply_changes_nothing() -> None:
     torch.autograd.set_detect_anomaly(True)
     before = dict(vars(Dataset))
-    compat.apply()
+    install.apply()
     assert dict(vars(Dataset)) == before
     assert torch.is_anomaly_enabled()

@@ -10,10 +10,10 @@ import pytest
 from recbole.model.sequential_recommender import SASRec
 
 from recbole_atjt import DenoisingConfig, UsageError
-from recbole_atjt.config import load_yaml, parse_value
-from recbole_atjt.models import find_model, registered_models
-from recbole_atjt.refusals import in_one_line, raised_by_recbole, refusals_of_recbole
-from recbole_atjt.settings import explained_keys
+from recbole_atjt.host.refusals import in_one_line, raised_by_recbole, refusals_of_recbole
+from recbole_atjt.model.table import find_model, registered_models
+from recbole_atjt.settings.yaml_values import load_yaml, parse_value
+from recbole_atjt.weighting.keys import explained_keys
 from tests.models import data_path
 
 CODE = "__import__('os').system('touch hacked')"

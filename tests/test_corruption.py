@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_atjt.data.corruption import Corruption
 from recbole_atjt.errors import UsageError
+from recbole_atjt.weighting.corruption import Corruption
 
 
 def _sequences(rows: int, length: int, items: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,9 +15,11 @@ from recbole.model.loss import BPRLoss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_atjt.adapters import find_adapter, register_adapter, substituted
-from recbole_atjt.criterion import Seam, verify_seam
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.seam.adapters import find_adapter, register_adapter
+from recbole_atjt.seam.criterion import Seam
+from recbole_atjt.seam.selftest import verify_seam
+from recbole_atjt.seam.substitution import substituted
 from tests.contracts import LAWS, ROW_LAWS, loss_of, seed
 from tests.models import CONTEXT, MODES, SEQUENTIAL, Case, build, every_loss_type, mode
 
@@ -271,7 +273,7 @@ class TestModelsFromOutside:
 
                 return substituted(model, "calculate_loss", calculate_loss)
 
-        monkeypatch.setattr("recbole_atjt.adapters._ADAPTERS", {})
+        monkeypatch.setattr("recbole_atjt.seam.adapters._ADAPTERS", {})
         register_adapter("Hiding", Rows())
         case = build(Hiding, **SETTINGS)
         for law in LAWS:

@@ -34,7 +34,7 @@ from recbole_atjt.data import (
 )
 from recbole_atjt.data.row_groups import Groups, leave_out_cuts
 from recbole_atjt.errors import UsageError
-from recbole_atjt.models import find_model, registered_models
+from recbole_atjt.model.table import find_model, registered_models
 
 LOAD_COL = {
     "inter": ["user_id", "item_id", "rating", "timestamp"],

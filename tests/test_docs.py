@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recbole_atjt.resources import properties_path
-from recbole_atjt.settings import explained_keys
+from recbole_atjt.settings.resources import properties_path
+from recbole_atjt.weighting.keys import explained_keys
 from recbole_atjt.weighting.table import strategy_names
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,10 +16,14 @@ import torch
 from recbole_atjt import DenoisingConfig
 from recbole_atjt.cli import main
 from recbole_atjt.errors import UsageError
-from recbole_atjt.settings import keys_of_others, read_settings
 from recbole_atjt.weighting.base import Weighting
-from recbole_atjt.weighting.build import build_weighting
-from recbole_atjt.weighting.table import STRATEGIES, find_strategy, strategy_names
+from recbole_atjt.weighting.table import (
+    STRATEGIES,
+    build_weighting,
+    find_strategy,
+    keys_of_others,
+    strategy_names,
+)
 from tests.runs import settings, train
 from tests.test_cli import arguments
 
@@ -94,7 +98,6 @@ def _announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 def test_without_other_packages_there_are_ours() -> None:
     assert strategy_names() == tuple(STRATEGIES)
     assert keys_of_others() == set()
-    assert read_settings({}).own == {}
 
 
 @pytest.mark.usefixtures("_announced")
@@ -110,10 +113,12 @@ def test_a_strategy_is_found_by_its_name() -> None:
 @pytest.mark.usefixtures("_announced")
 def test_own_keys_arrive_typed_and_defaults_where_they_are_not_given() -> None:
     given = {"weighting": "theirs", "their_scale": 2, "their_list": ["a", "b"]}
-    own = read_settings(given).own
+    strategy = build_weighting(given, torch.ones(3))
+    assert strategy is not None
+    own = strategy.settings.own
     assert own == {"their_key": 1, "their_scale": 2.0, "their_dim": 0.5, "their_list": ["a", "b"]}
     assert isinstance(own["their_scale"], float)
-    assert read_settings({"weighting": "none", "their_key": "two"}).own == {}
+    assert build_weighting({"weighting": "none", "their_key": "two"}, torch.ones(3)) is None
 
 
 @pytest.mark.usefixtures("_announced")
@@ -128,7 +133,7 @@ def test_own_keys_arrive_typed_and_defaults_where_they_are_not_given() -> None:
 )
 def test_own_keys_of_the_wrong_type_are_one_line(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        read_settings({"weighting": "theirs", **given})
+        build_weighting({"weighting": "theirs", **given}, torch.ones(3))
 
 
 @pytest.mark.usefixtures("_announced")
@@ -177,7 +182,7 @@ def test_a_mistake_is_one_line(
 
 @pytest.mark.usefixtures("_announced")
 def test_an_unusable_strategy_leaves_the_others_alone() -> None:
-    strategy = build_weighting(read_settings({"weighting": "r_ce"}), torch.ones(3))
+    strategy = build_weighting({"weighting": "r_ce"}, torch.ones(3))
     assert type(strategy) is STRATEGIES["r_ce"]
     config = DenoisingConfig("SASRec", "tiny", None, settings(weighting="none", their_dim=0.25))
     assert config["weighting"] == "none"

@@ -17,13 +17,13 @@ from recbole.utils import get_model
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor, nn
 
+from recbole_atjt import DenoisingTrainer
 from recbole_atjt.errors import TrainingError, UsageError
-from recbole_atjt.evaluation import (
-    JointEvaluation,
+from recbole_atjt.evaluation.naming import split_metrics
+from recbole_atjt.evaluation.negatives import sample_negatives
+from recbole_atjt.evaluation.values import (
     gives_probabilities,
     recorded_predictions,
-    sample_negatives,
-    split_metrics,
 )
 
 RANKING = ["Hit", "NDCG", "MRR", "GAUC"]
@@ -51,10 +51,6 @@ SEQUENTIAL = {
 CONTEXT = {"mlp_hidden_size": [8]}
 
 Build = Callable[..., tuple[Any, Any, nn.Module, Any]]
-
-
-class JointTrainer(JointEvaluation, Trainer):
-    """The trainer as the package composes it."""
 
 
 def write_dataset(folder: Path, users: int = 25, items: int = 60) -> None:
@@ -103,7 +99,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
-        return config, test, model, JointTrainer(config, model)
+        return config, test, model, DenoisingTrainer(config, model)
 
     return make
 

@@ -9,7 +9,7 @@ import pytest
 from recbole.utils import ModelType
 
 import recbole_atjt
-from recbole_atjt.models import recbole_models
+from recbole_atjt.host.registry import recbole_models
 from tests.models import SMALL, data_path
 
 SEQUENTIAL = sorted(recbole_models(ModelType.SEQUENTIAL))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import recbole_atjt
-from recbole_atjt import UsageError
+from recbole_atjt import UsageError, assembly
+from recbole_atjt.checkpoint.file import load_checkpoint
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.experiment import Interrupted
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train, train_with_recbole
@@ -137,7 +138,7 @@ def test_a_split_may_leave_out_validation_or_test(split: str, valid: bool, test:
 def test_a_checkpoint_predicts_the_same_in_a_fresh_bare_model() -> None:
     run, trainer = train("SASRec", "atjt", epochs=4)
     config, (_, _, test_data), bare = assemble("SASRec", weighting="none")
-    checkpoint = recbole_atjt.checkpoint.load_checkpoint(run.checkpoint)
+    checkpoint = load_checkpoint(run.checkpoint)
     bare.load_state_dict(checkpoint.model_state)  # plainly, as RecBole would
     bare.eval()
     trainer.evaluate(test_data, load_best_model=True)
@@ -165,7 +166,7 @@ def test_s3rec_pretrains_by_itself_once_for_the_same_settings() -> None:
 def test_ctrl_c_while_preparing_keeps_the_runs_that_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepare, calls = recbole_atjt.experiment.prepare_loaders, []
+    prepare, calls = assembly.prepare_loaders, []
 
     def interrupt_the_second(*args: Any) -> Any:
         calls.append(1)
@@ -173,7 +174,7 @@ def test_ctrl_c_while_preparing_keeps_the_runs_that_finished(
             raise KeyboardInterrupt
         return prepare(*args)
 
-    monkeypatch.setattr(recbole_atjt.experiment, "prepare_loaders", interrupt_the_second)
+    monkeypatch.setattr(assembly, "prepare_loaders", interrupt_the_second)
     keys = settings(epochs=1)
     with pytest.raises(Interrupted, match=r"prepared: no model was saved; 1 finished in .*json"):
         recbole_atjt.run("SASRec", "tiny", ["none", "atjt"], config_dict=keys, output_dir="out")
@@ -192,7 +193,7 @@ def test_each_run_has_a_log_and_a_tensorboard_folder_of_its_own(
     for handler in root.handlers:
         handler.close()
     logs = {path.stem: path.read_text(encoding="utf-8") for path in Path("log").glob("*/*.log")}
-    assert sorted("recogniser loss" in text for text in logs.values()) == [False, True]
+    assert sorted("recognizer loss" in text for text in logs.values()) == [False, True]
     assert {path.name for path in Path("log_tensorboard").iterdir()} == set(logs)
 
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recbole_atjt.settings import read_settings
-from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.base import Evidence, NoSettings
 from recbole_atjt.weighting.frequency import InverseFrequency, inverse_frequency
 from tests.heads import HEADS, gradients_of
 from tests.runs import train
@@ -20,7 +19,7 @@ COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(any)
 
 
 def build(counts: list[int]) -> InverseFrequency:
-    return InverseFrequency(read_settings({"weighting": "frequency"}), torch.tensor(counts))
+    return InverseFrequency(NoSettings(), torch.tensor(counts))
 
 
 def evidence(items: list[int], rows: int | None = None) -> Evidence:
@@ -30,12 +29,12 @@ def evidence(items: list[int], rows: int | None = None) -> Evidence:
 
 def test_weights_by_hand() -> None:
     # eight sequences on three items, clicked 4, 1 and 3 times: 8 / 3 of weight for each item
-    weights = build([0, 4, 1, 0, 3]).weigh(evidence([1, 2, 4, 1], rows=12))
+    weights = build([0, 4, 1, 0, 3])(evidence([1, 2, 4, 1], rows=12))
     assert weights.tolist() == pytest.approx([8 / 12, 8 / 3, 8 / 9, 8 / 12])
 
 
 def test_equal_frequencies_weigh_nothing() -> None:
-    assert build([0, 5, 5, 5]).weigh(evidence([1, 2, 3])).tolist() == [1.0, 1.0, 1.0]
+    assert build([0, 5, 5, 5])(evidence([1, 2, 3])).tolist() == [1.0, 1.0, 1.0]
 
 
 @settings(deadline=None, max_examples=50)
@@ -51,7 +50,7 @@ def test_weights_equal_a_naive_loop_and_have_mean_1(counts: list[int]) -> None:
     found = inverse_frequency(torch.tensor(counts))
     assert found.tolist() == pytest.approx([float(weight) for weight in expected], rel=1e-6)
     assert sum(expected[item] for item in targets) / len(targets) == 1
-    weights = build(counts).weigh(evidence(targets))
+    weights = build(counts)(evidence(targets))
     assert float(weights.double().mean()) == pytest.approx(1.0, rel=1e-6)
     assert bool(torch.isfinite(found).all())
 

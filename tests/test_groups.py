@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_atjt.data.groups import deal_users
+from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.errors import UsageError
 
 
@@ -32,7 +32,7 @@ def test_groups_are_disjoint_and_even(users: list[int], n_groups: int, seed: int
 
 
 def test_one_group_is_refused() -> None:
-    with pytest.raises(UsageError, match="atjt_groups=1: at least 2"):
+    with pytest.raises(UsageError, match="groups=1: at least 2"):
         deal_users(torch.tensor([1, 2, 3]), 1, 0)
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recbole_atjt.data.groups import deal_users
 from recbole_atjt.data.loaders import PairedBatch, PhaseLoader
+from recbole_atjt.data.user_groups import deal_users
 from tests.runs import assemble
 
 
@@ -74,9 +74,9 @@ def test_groups_come_one_after_another() -> None:
 
 def test_an_epoch_walks_through_the_phases_it_is_told() -> None:
     loader = build(3)
-    loader.phases = [2, 0]
-    assert list(dict.fromkeys(batch.group for batch in epoch(loader))) == [2, 0]
-    assert len(epoch(loader)) == len(loader)
+    batches = loader.epoch([2, 0])
+    assert list(dict.fromkeys(batch.group for batch in batches)) == [2, 0]
+    assert len(list(batches)) == len(batches)
 
 
 @pytest.mark.parametrize("groups", [2, 3])
@@ -113,9 +113,9 @@ def test_batches_of_any_size_lose_no_row(rows: int, step: int) -> None:
     Train.step = step  # type: ignore[attr-defined]
     groups = torch.tensor([0] * rows + [1] * 7)
     loader = PhaseLoader(Train(), groups, "h", "t", with_others=True)
-    plan = [own for group, own, _ in loader._plan() if group == 0]
+    plan = [own for group, own, _ in loader.plan(range(len(loader.rows))) if group == 0]
     assert sorted(torch.cat([torch.from_numpy(own) for own in plan]).tolist()) == [*range(rows)]
-    assert len(plan) == loader._batches(0)
+    assert len(plan) == loader.batches(0)
     sizes = [len(own) for own in plan]
     assert all(size == step for size in sizes[:-1])
     if step > 1 and rows > 1:

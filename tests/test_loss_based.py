@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_atjt.reduction import weighted_mean
-from recbole_atjt.settings import read_settings
+from recbole_atjt.seam.reduction import weighted_mean
 from recbole_atjt.weighting.base import Evidence, Weighting
-from recbole_atjt.weighting.build import build_weighting
 from recbole_atjt.weighting.loss_based import ReweightedLoss, TruncatedLoss, truncated
+from recbole_atjt.weighting.table import build_weighting
 from tests.heads import HEADS, gradients_of
 from tests.runs import train
 from tests.test_resume import fit
@@ -30,7 +29,7 @@ RATES = st.floats(0, 1, exclude_max=True)
 
 
 def build(name: str, **changes: Any) -> Any:
-    built = build_weighting(read_settings({"weighting": name, **changes}), torch.ones(5))
+    built = build_weighting({"weighting": name, **changes}, torch.ones(5))
     assert isinstance(built, Weighting)
     return built
 
@@ -134,7 +133,7 @@ def test_the_schedule_by_hand() -> None:
     rates = []
     for _ in range(6):
         rates.append(strategy.drop_rate)
-        strategy.weigh(evidence(torch.rand(3)))
+        strategy(evidence(torch.rand(3)))
     expected = [Fraction(step, 16) for step in range(5)] + [Fraction(1, 4)]
     assert rates == [float(rate) for rate in expected]
 
@@ -144,18 +143,18 @@ def test_the_schedule_is_the_originals_but_for_a_step() -> None:
     strategy = build("t_ce", t_ce_drop_rate=0.2, t_ce_num_gradual=30)
     for rate in originals:
         assert strategy.drop_rate == pytest.approx(rate, abs=0.2 / 30)
-        strategy.weigh(evidence(torch.rand(3)))
+        strategy(evidence(torch.rand(3)))
     assert strategy.drop_rate == 0.2
 
 
 def test_only_training_steps_are_counted() -> None:
     strategy, seen = build("t_ce"), evidence(torch.rand(3))
-    strategy.weigh(seen)
+    strategy(seen)
     assert int(strategy.step) == 1
     with torch.no_grad():
-        strategy.weigh(seen)
+        strategy(seen)
     strategy.eval()
-    strategy.weigh(seen)
+    strategy(seen)
     assert int(strategy.step) == 1
 
 
@@ -178,16 +177,16 @@ def test_a_resumed_run_drops_as_much_as_one_that_was_not_interrupted() -> None:
 
 def test_reweighting_by_hand() -> None:
     loss = -torch.tensor([1.0, 0.25, 1 / 9]).log()
-    weights = build("r_ce", r_ce_beta=0.5).weigh(evidence(loss))
+    weights = build("r_ce", r_ce_beta=0.5)(evidence(loss))
     assert weights.tolist() == pytest.approx([1, 1 / 2, 1 / 3])
 
 
 def test_exponent_0_is_plain_training() -> None:
-    assert build("r_ce", r_ce_beta=0).weigh(evidence(torch.rand(4) * 50)).tolist() == [1.0] * 4
+    assert build("r_ce", r_ce_beta=0)(evidence(torch.rand(4) * 50)).tolist() == [1.0] * 4
 
 
 def test_a_loss_beyond_any_probability_weighs_nothing() -> None:
-    assert build("r_ce", r_ce_beta=1).weigh(evidence(torch.tensor([1e4]))).tolist() == [0.0]
+    assert build("r_ce", r_ce_beta=1)(evidence(torch.tensor([1e4]))).tolist() == [0.0]
 
 
 @settings(deadline=None, max_examples=50)
@@ -196,7 +195,7 @@ def test_reweighting_is_the_originals(rows: list[tuple[float, bool]], beta: floa
     logit, label = logits_and_labels(rows)
     ours, theirs = (logit.clone().requires_grad_() for _ in range(2))
     loss = bce(ours, label)
-    weights = build("r_ce", r_ce_beta=beta).weigh(evidence(loss, label))
+    weights = build("r_ce", r_ce_beta=beta)(evidence(loss, label))
     assert not weights.requires_grad
     weighted = weighted_mean(loss, weights)
     expected = reweighted_by_the_original(theirs, label, beta)
@@ -221,8 +220,8 @@ def test_weights_are_finite_not_negative_and_of_every_row(
     label = data.draw(st.none() | st.lists(st.sampled_from([0.0, 1.0]), **size))
     strategy = build(name, t_ce_drop_rate=data.draw(RATES), **AT_ONCE)
     loss = torch.tensor(losses, requires_grad=True)
-    strategy.weigh(evidence(loss))  # T_CE drops nothing in the first step
-    weights = strategy.weigh(evidence(loss, None if label is None else torch.tensor(label)))
+    strategy(evidence(loss))  # T_CE drops nothing in the first step
+    weights = strategy(evidence(loss, None if label is None else torch.tensor(label)))
     assert weights.shape == loss.shape
     assert not weights.requires_grad
     assert bool(((weights >= 0) & torch.isfinite(weights)).all())

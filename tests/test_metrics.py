@@ -14,8 +14,8 @@ from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.metrics import Precision, Recall
 from recbole.utils import EvaluatorType
 
-from recbole_atjt.evaluation import split_metrics
-from recbole_atjt.metrics import F1
+from recbole_atjt.evaluation.f1 import F1
+from recbole_atjt.evaluation.naming import split_metrics
 from tests.runs import train
 
 CONFIG = {"metric_decimal_place": 10, "topk": [1, 2, 4], "metrics": ["F1"]}
@@ -79,7 +79,7 @@ def test_every_other_metric_is_as_recbole_registers_it() -> None:
 
 
 def test_a_metric_of_that_name_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole_atjt import metrics
+    from recbole_atjt.evaluation import f1 as metrics
 
     monkeypatch.setitem(register.metrics_dict, "f1", Recall)
     metrics.register()

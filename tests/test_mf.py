@@ -13,8 +13,8 @@ from recbole.data.interaction import Interaction
 
 from recbole_atjt import DenoisingConfig, UsageError, create_dataset, prepare_loaders
 from recbole_atjt.model.mf import MF
-from recbole_atjt.models import find_model
-from recbole_atjt.pointwise import pointwise
+from recbole_atjt.model.pointwise import pointwise
+from recbole_atjt.model.table import find_model
 from tests.contracts import ROW_LAWS
 from tests.models import Case, build
 from tests.runs import assemble, settings, train

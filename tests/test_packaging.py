@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import recbole_atjt
-from recbole_atjt import resources
 from recbole_atjt.errors import UsageError
+from recbole_atjt.settings import resources
 from recbole_atjt.weighting.table import strategy_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,7 +80,9 @@ def test_properties_of_this_checkout_are_found() -> None:
 def test_properties_inside_the_package_come_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "__file__", str(tmp_path / "package" / "resources.py"))
+    monkeypatch.setattr(
+        resources, "__file__", str(tmp_path / "package" / "settings" / "resources.py")
+    )
     with pytest.raises(UsageError, match="install the package again"):
         resources.properties_path()
     for folder in (tmp_path / "properties", tmp_path / "package" / "properties"):
@@ -142,7 +144,7 @@ def test_settings_are_found_in_an_installed_wheel(wheel: Path, tmp_path: Path) -
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import recbole_atjt\n"
-        "from recbole_atjt.resources import properties_path\n"
+        "from recbole_atjt.settings.resources import properties_path\n"
         "print(recbole_atjt.__version__, properties_path(), sep='\\n')\n"
     )
     command = [sys.executable, "-I", "-c", code, str(site)]

@@ -15,8 +15,9 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_atjt import DenoisingConfig, DenoisingRecommender, DenoisingTrainer
+from recbole_atjt.assembly import assemble
 from recbole_atjt.errors import UsageError
-from recbole_atjt.experiment import _Run
+from recbole_atjt.host.plain import with_values
 from recbole_atjt.weighting.table import STRATEGIES
 from tests.test_every_model import CONTEXT, SEQUENTIAL, settings_of
 
@@ -30,22 +31,20 @@ _TABLE = re.compile(r"(?<=<!-- table: pairs -->\n\n).*?(?=\n\n<!-- end -->)", re
 def prepared(model: str) -> tuple[Any, Any, Any]:
     """Return the config, the untrained model and the training data of a plain run."""
     config = DenoisingConfig(model, "tiny", None, {**settings_of(model), "weighting": "none"})
-    run = _Run(config, Path(tempfile.mkdtemp()))
-    train_data, _, _ = run._prepare()
-    assert run.trainer is not None
-    return config, run.trainer.model, train_data
+    ready = assemble(config, tempfile.mkdtemp())
+    return ready.config, ready.model, ready.train_data
 
 
 def outcome(model: str, weighting: str) -> str:
     """Train an epoch; return "runs", or why the pair is refused."""
     config, bare, train_data = prepared(model)
-    config["weighting"] = weighting
+    config = with_values(config, weighting=weighting)
     init_seed(3, True)
     try:
         wrapped = DenoisingRecommender(copy.deepcopy(bare), config, train_data._dataset)
         trainer = DenoisingTrainer(config, wrapped)
         before = [value.clone() for value in wrapped.parameters()]
-        loader = trainer.phases(train_data)
+        loader = trainer.loader_of(train_data)
         wrapped.weighting.prepare(loader.other_sequences)
         trainer._train_epoch(loader, 0)
         for reward in (0.5, 0.6):

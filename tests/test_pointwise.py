@@ -12,7 +12,7 @@ from recbole.model.sequential_recommender import DIEN, DIN, SASRec
 from recbole.utils import InputType
 
 from recbole_atjt.errors import UsageError
-from recbole_atjt.pointwise import pointwise
+from recbole_atjt.model.pointwise import pointwise
 from tests.contracts import loss_of, scores, some_weights
 from tests.models import SEQUENTIAL, bce, build, every_loss_type, make_config
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_atjt.recognizer import AttentionPooling, NoiseRecognizer
+from recbole_atjt.weighting.recognizer import AttentionPooling, NoiseRecognizer
 
 
 def _pooled_by_hand(

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_atjt.reduction import repeat_for_negatives, weighted_mean
+from recbole_atjt.seam.reduction import repeat_for_negatives, weighted_mean
 
 numbers = st.floats(0, 100, width=32)
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recbole_atjt
-from recbole_atjt.report.recognition import auroc, measure_weights
 from recbole_atjt.report.result import ExperimentResult, RunResult
 from recbole_atjt.report.table import comparison
+from recbole_atjt.report.weights import auroc, measure_weights
 from tests.runs import settings, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,7 +219,7 @@ class ByHand:
 
 
 def test_weights_are_those_of_a_groups_own_recogniser_on_originals_and_copies() -> None:
-    from recbole_atjt.data.corruption import Corruption
+    from recbole_atjt.weighting.corruption import Corruption
 
     class Loader:
         rows = (torch.arange(0, 30), torch.arange(30, 50))

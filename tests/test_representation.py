@@ -12,7 +12,7 @@ from recbole.model.sequential_recommender import GRU4Rec
 from torch import Tensor, nn
 
 from recbole_atjt import UsageError
-from recbole_atjt.representation import Representations
+from recbole_atjt.seam.representation import Representations
 from tests.models import Case, build
 
 #: RecBole finds no settings for a class of another name.

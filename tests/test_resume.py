@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
-from recbole_atjt.checkpoint import load_checkpoint, save_checkpoint
+from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
 from tests.runs import LEAVE_ONE_OUT, assemble
 
 NEGATIVES = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}}

@@ -27,8 +27,14 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from recbole_atjt import DenoisingConfig, DenoisingTrainer, TrainingError, UsageError
-from recbole_atjt.data.remaining import without
-from recbole_atjt.positive_losses import Head, find_head, largest, pointwise_losses, query_losses
+from recbole_atjt.evaluation.positive_losses import (
+    Head,
+    find_head,
+    largest,
+    pointwise_losses,
+    query_losses,
+)
+from recbole_atjt.evaluation.remaining import without
 from tests.runs import assemble, settings, train
 
 RANKING = ["Hit", "NDCG", "MRR", "GAUC", "Recall", "MAP"]
@@ -221,15 +227,15 @@ def test_value_metrics_see_the_remaining_positives_and_their_negatives() -> None
         "BPR", metrics=[*RANKING, "AUC"], eval_args=BY_RATIO, value_negatives=3, **SAMPLES
     )
     collected: list[tuple[Tensor, Tensor]] = []
-    start = trainer._start_values
+    start = trainer._values.start
 
     def restart() -> None:
         start()
-        collect = trainer._value_collector.eval_collect
-        trainer._value_collector.eval_collect = lambda *values: (
+        collect = trainer._values._collector.eval_collect
+        trainer._values._collector.eval_collect = lambda *values: (
             collected.append(values), collect(*values))  # fmt: skip
 
-    with mock.patch.object(trainer, "_start_values", restart):
+    with mock.patch.object(trainer._values, "start", restart):
         result = validate(trainer, valid_data)
     queries = list(rankings(trainer, valid_data))
     positives = [float(scores[item]) for scores, items in queries for item in items]

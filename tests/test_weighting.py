@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from recbole_atjt.settings import Settings, read_settings
-from recbole_atjt.weighting.base import Evidence, RunningMoments, Weighting
-from recbole_atjt.weighting.build import build_weighting
+from recbole_atjt.weighting.base import Evidence, Weighting
 from recbole_atjt.weighting.recognition import RecognizerWeighting
-from recbole_atjt.weighting.table import STRATEGIES
+from recbole_atjt.weighting.report import RunningMoments
+from recbole_atjt.weighting.table import STRATEGIES, build_weighting
 from tests.runs import SMALL_RECOGNIZER
 
 ITEMS, ROWS, LENGTH = 12, 6, 4
@@ -37,13 +37,13 @@ LITERAL = {
 }
 
 
-def make_settings(weighting: str = "atjt", **changes: Any) -> Settings:
-    return read_settings({**SMALL_RECOGNIZER, **LITERAL, "weighting": weighting, **changes})
+def keys(weighting: str = "atjt", **changes: Any) -> dict[str, Any]:
+    return {**SMALL_RECOGNIZER, **LITERAL, "weighting": weighting, **changes}
 
 
 def build(weighting: str = "atjt", **changes: Any) -> RecognizerWeighting:
     frequency = torch.arange(ITEMS)
-    built = build_weighting(make_settings(weighting, **changes), frequency)
+    built = build_weighting(keys(weighting, **changes), frequency)
     assert isinstance(built, RecognizerWeighting)
     return built
 
@@ -70,7 +70,7 @@ def gradients(strategy: RecognizerWeighting) -> list[bool]:
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_weights_are_one_for_each_sequence_finite_and_not_negative(name: str) -> None:
-    weights = build(name).weigh(evidence())
+    weights = build(name)(evidence())
     assert weights.shape == (ROWS,)
     assert bool((weights >= 0).all())
     assert bool(torch.isfinite(weights).all())
@@ -81,7 +81,7 @@ def test_the_literal_weight_is_the_recognisers_probability() -> None:
     assert seen.history is not None
     strategy.recognizer(2).eval()
     expected = 1.0 / (1.0 + torch.exp(-strategy.recognizer(2)(seen.history, seen.item)))
-    assert strategy.weigh(seen).detach() == pytest.approx(expected.detach(), rel=1e-6)
+    assert strategy(seen).detach() == pytest.approx(expected.detach(), rel=1e-6)
 
 
 def test_normalised_weights_keep_their_order_and_have_mean_1() -> None:
@@ -89,7 +89,7 @@ def test_normalised_weights_keep_their_order_and_have_mean_1() -> None:
     strategy = build(atjt_normalize="mean")
     assert seen.history is not None
     raw = strategy.recognize(0, seen.history, seen.item).detach()
-    weights = strategy.weigh(seen).detach()
+    weights = strategy(seen).detach()
     assert weights == pytest.approx(raw / (sum(raw.tolist()) / ROWS), rel=1e-5)
     assert float(weights.mean()) == pytest.approx(1.0)
 
@@ -97,9 +97,9 @@ def test_normalised_weights_keep_their_order_and_have_mean_1() -> None:
 @pytest.mark.parametrize("normalize", ["none", "mean"])
 def test_strength_is_the_share_that_the_recogniser_decides(normalize: str) -> None:
     seen, strategy = evidence(), build(atjt_normalize=normalize)
-    whole = strategy.weigh(seen).detach()
-    strategy.settings = make_settings(atjt_normalize=normalize, atjt_strength=0.25)
-    assert strategy.weigh(seen).detach() == pytest.approx(0.75 + 0.25 * whole, rel=1e-6)
+    whole = strategy(seen).detach()
+    strategy.settings = replace(strategy.settings, atjt_strength=0.25)
+    assert strategy(seen).detach() == pytest.approx(0.75 + 0.25 * whole, rel=1e-6)
 
 
 def test_the_report_holds_raw_weights() -> None:
@@ -107,8 +107,8 @@ def test_the_report_holds_raw_weights() -> None:
     assert seen.history is not None
     raw = strategy.recognize(0, seen.history, seen.item).detach()
     strategy.start_epoch(0)
-    strategy.weigh(seen)
-    strategy.weigh(seen)
+    strategy(seen)
+    strategy(seen)
     assert strategy.report.weights.count == 2 * ROWS
     assert strategy.report.weights.mean == pytest.approx(float(raw.mean()))
     assert strategy.report.weights.variance == pytest.approx(
@@ -121,7 +121,7 @@ def test_the_report_holds_raw_weights() -> None:
 def test_weighing_is_without_dropout_and_leaves_the_mode_as_it_was() -> None:
     strategy, seen = build(), evidence()
     strategy.train()
-    first, second = strategy.weigh(seen), strategy.weigh(seen)
+    first, second = strategy(seen), strategy(seen)
     assert torch.equal(first, second)
     assert strategy.recognizer(0).training
 
@@ -135,7 +135,7 @@ def test_only_the_joint_gradient_reaches_the_recogniser(
 ) -> None:
     strategy = build(name, atjt_joint_gradient=joint)
     seen = evidence()
-    weights = strategy.weigh(seen)
+    weights = strategy(seen)
     assert weights.requires_grad == reached
     if reached:
         (weights * seen.loss).mean().backward()
@@ -146,7 +146,7 @@ def test_only_the_joint_gradient_reaches_the_recogniser(
 def test_only_the_recogniser_of_the_phase_learns(joint: bool) -> None:
     strategy = build(atjt_groups=3, atjt_joint_gradient=joint)
     seen = evidence(group=1)
-    loss = (strategy.weigh(seen) * seen.loss).mean()
+    loss = (strategy(seen) * seen.loss).mean()
     (loss + strategy.auxiliary_loss(1, *sequences(32))).backward()
     assert gradients(strategy) == [False, True, False]
 
@@ -169,7 +169,7 @@ def test_alpha_scaled_by_the_size_of_l_r() -> None:
     seen, (history, target) = evidence(), sequences(20)
     losses = []
     for strategy in (plain, scaled):
-        strategy.weigh(seen)
+        strategy(seen)
         torch.manual_seed(3)
         losses.append(strategy.auxiliary_loss(0, history, target).item())
     assert losses[1] / losses[0] == pytest.approx(float(seen.loss.mean()), rel=1e-5)
@@ -249,7 +249,7 @@ def test_moments_of_nothing_are_not_numbers() -> None:
 
 def test_none_installs_nothing() -> None:
     assert STRATEGIES["none"] is None
-    assert build_weighting(make_settings("none"), torch.ones(ITEMS)) is None
+    assert build_weighting(keys("none"), torch.ones(ITEMS)) is None
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -257,4 +257,4 @@ def test_every_recogniser_has_parameters_of_its_own(name: str) -> None:
     strategy = build(name, atjt_groups=3)
     firsts = [next(recognizer.parameters()) for recognizer in strategy.recognizers]
     assert len({id(p) for p in firsts}) == len(firsts)
-    assert len(firsts) == (3 if strategy.wants_groups else 1)
+    assert len(firsts) == (3 if strategy.groups_key else 1)

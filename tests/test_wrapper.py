@@ -11,8 +11,7 @@ from torch import Tensor
 
 from recbole_atjt import DenoisingRecommender, DenoisingTrainer, UsageError
 from recbole_atjt.data.loaders import PairedBatch
-from recbole_atjt.settings import read_settings
-from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.base import Evidence, NoSettings, Weighting
 from tests.runs import assemble
 
 LITERAL = {
@@ -32,7 +31,7 @@ def assembled(model: str = "SASRec", **changes: Any) -> tuple[DenoisingRecommend
     """Return a wrapped model with the first batch that its trainer would give it."""
     config, (train_data, _, _), wrapped = assemble(model, **{**LITERAL, **changes})
     trainer = DenoisingTrainer(config, wrapped)
-    batch = next(iter(trainer.phases(train_data)))
+    batch = next(iter(trainer.loader_of(train_data)))
     return wrapped.train(), batch
 
 
@@ -44,7 +43,7 @@ class Fixed(Weighting):
     """Gives the weights it is told."""
 
     def __init__(self, weights: Any) -> None:
-        super().__init__(read_settings({}), torch.ones(3))
+        super().__init__(NoSettings(), torch.ones(3))
         self.weights = weights
         self.seen: list[Evidence] = []
 

@@ -15,13 +15,7 @@ from torch import Tensor
 from recbole_atjt.data.files import ensure_files, loaded_columns, require_columns
 from recbole_atjt.data.history import HistoryField
 from recbole_atjt.data.splits import SplitDataset, check_split
-from recbole_atjt.data.windows import (
-    WindowBase,
-    WindowColumns,
-    Windows,
-    find_windows,
-    pad,
-)
+from recbole_atjt.data.windows import WindowBase, WindowColumns, Windows, find_windows, pad
 from recbole_atjt.errors import UsageError
 
 _FILE_NUMBER = "number of the ready split"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.utils.data import DataLoader
+
+#: A batch before it is made: group, rows of B^R, rows of B^D.
+Planned = tuple[int, np.ndarray, Optional[Tensor]]
 
 
 class PairedBatch(Interaction):
@@ -84,14 +87,20 @@ class PhaseLoader:
         n_groups = int(groups.max()) + 1
         self.rows = [(groups == group).nonzero().squeeze(1) for group in range(n_groups)]
         self.others = [(groups != group).nonzero().squeeze(1) for group in range(n_groups)]
-        self.phases = list(range(n_groups))
         self.generator = torch.Generator()
         self.generator.manual_seed(train_data.config["seed"])
 
-    def __len__(self) -> int:
-        return sum(self._batches(group) for group in self.phases)
+    def epoch(self, order: Sequence[int] | None = None) -> Epoch:
+        """Return the batches of an epoch that walks through groups in an order; all by default."""
+        return Epoch(self, range(len(self.rows)) if order is None else order)
 
-    def _batches(self, group: int) -> int:
+    def __iter__(self) -> Iterator[PairedBatch]:
+        return iter(self.epoch())
+
+    def __len__(self) -> int:
+        return len(self.epoch())
+
+    def batches(self, group: int) -> int:
         """Count the batches of a phase."""
         full, rest = divmod(len(self.rows[group]), self.train_data.step)
         return int(max(1, full + (rest > 1)))
@@ -101,10 +110,10 @@ class PhaseLoader:
             return rows
         return rows[torch.randperm(len(rows), generator=self.generator)]
 
-    def _plan(self) -> Iterator[tuple[int, np.ndarray, Tensor | None]]:
+    def plan(self, order: Sequence[int]) -> Iterator[Planned]:
         """Yield the rows of each batch: group, rows of B^R, rows of B^D."""
-        for group in self.phases:
-            count = self._batches(group)
+        for group in order:
+            count = self.batches(group)
             cuts = [self.train_data.step * i for i in range(1, count)]
             own = np.split(self._permute(self.rows[group]).numpy(), cuts)
             if not self.with_others:
@@ -113,7 +122,8 @@ class PhaseLoader:
             others = torch.tensor_split(self._permute(self.others[group]), count)
             yield from ((group, rows, other) for rows, other in zip(own, others))
 
-    def _collate(self, planned: tuple[int, np.ndarray, Tensor | None]) -> PairedBatch:
+    def collate(self, planned: Planned) -> PairedBatch:
+        """Make a planned batch."""
         group, rows, others = planned
         batch = self.train_data.collate_fn(rows)
         if others is None or not len(others):
@@ -121,9 +131,9 @@ class PhaseLoader:
         return PairedBatch(batch, group, len(rows), self.sequences_of(others))
 
     def first_batch(self, most: int = 64) -> PairedBatch:
-        """Return a small batch of the first rows, whatever the order of the epoch."""
-        rows = self.rows[self.phases[0]][: min(most, self.train_data.step)]
-        return self._collate((self.phases[0], rows.numpy(), None))
+        """Return a small batch of the first rows, whatever the order of an epoch."""
+        rows = self.rows[0][: min(most, self.train_data.step)]
+        return self.collate((0, rows.numpy(), None))
 
     def sequences_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return history ``[D, L]`` and target ``[D]`` of training samples."""
@@ -132,16 +142,32 @@ class PhaseLoader:
 
     def other_sequences(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield ``(group, history, target)`` of the users outside each group, once around."""
-        for group in self.phases:
+        for group in range(len(self.rows)):
             for rows in torch.split(self._permute(self.others[group]), self.train_data.step):
                 yield (group, *self.sequences_of(rows))
+
+
+class Epoch:
+    """The batches of one epoch, where RecBole's trainer expects a loader.
+
+    Args:
+        loader: What makes the batches.
+        order: Groups in the order in which they are walked through.
+    """
+
+    def __init__(self, loader: PhaseLoader, order: Sequence[int]) -> None:
+        self._loader, self._order = loader, list(order)
+        self.shuffle = loader.shuffle
+
+    def __len__(self) -> int:
+        return sum(self._loader.batches(group) for group in self._order)
 
     def __iter__(self) -> Iterator[PairedBatch]:
         return iter(
             DataLoader(
                 _Indices(),  # type: ignore[arg-type]
-                batch_sampler=list(self._plan()),  # type: ignore[arg-type]
-                collate_fn=self._collate,  # type: ignore[arg-type]
-                num_workers=self.train_data.num_workers,
+                batch_sampler=list(self._loader.plan(self._order)),  # type: ignore[arg-type]
+                collate_fn=self._loader.collate,  # type: ignore[arg-type]
+                num_workers=self._loader.train_data.num_workers,
             )
         )

@@ -23,11 +23,11 @@ from recbole_atjt.data.files import ensure_files, require_columns
 from recbole_atjt.data.ranking import ranking_loader
 from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
 from recbole_atjt.errors import UsageError
+from recbole_atjt.host.traits import traits_of
 
-_CLASS_OF_MODEL: dict[str, type[Any]] = {
-    "DIEN": DIENWindowDataset,
-    "GRU4RecKG": KGWindowDataset,
-    "KSR": KGWindowDataset,
+_CLASS_OF_READING: dict[str, type[Any]] = {
+    "negatives": DIENWindowDataset,
+    "graph": KGWindowDataset,
 }
 _CLASS_OF_TYPE = {
     ModelType.SEQUENTIAL: SequentialWindowDataset,
@@ -44,9 +44,9 @@ _FILTERS = (
 
 def dataset_class(config: Any) -> type[Any]:
     """Choose the dataset class of a model, by the names of its classes or by its type."""
-    for base in config.model_class.__mro__:
-        if base.__name__ in _CLASS_OF_MODEL:
-            return _CLASS_OF_MODEL[base.__name__]
+    reads = traits_of(config.model_class).reads
+    if reads:
+        return _CLASS_OF_READING[reads]
     by_type: type[Any] = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], Dataset)
     if issubclass(by_type, WindowedDataset):
         return by_type

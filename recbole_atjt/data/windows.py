@@ -17,13 +17,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_atjt.data.history import (
-    History,
-    HistoryField,
-    as_selector,
-    history_rows,
-    is_scalar,
-)
+from recbole_atjt.data.history import History, HistoryField, as_selector, history_rows, is_scalar
 
 
 @dataclass(frozen=True)

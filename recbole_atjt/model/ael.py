@@ -14,10 +14,11 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_atjt.errors import UsageError
+from recbole_atjt.model.ael_settings import PARENTS, STAGES, AELSettings
 from recbole_atjt.model.autoencoder import SubAutoencoder
 from recbole_atjt.model.gate import NoisyTopKGate, importance_loss, load_loss
-from recbole_atjt.model.settings import PARENTS, STAGES, AELSettings, read_ael_settings
-from recbole_atjt.staged import Stage, StagedModel
+from recbole_atjt.model.staged import Stage, StagedModel
+from recbole_atjt.settings.declared import read_settings
 
 #: Users whose gate is read at once.
 _USERS = 4096
@@ -43,10 +44,11 @@ class AEL(StagedModel, GeneralRecommender, AutoEncoderMixin):
     input_type = InputType.POINTWISE
     trains_on_users = True
     predicts_probabilities = True
+    settings_class = AELSettings
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.settings = self.check_settings(config)
+        self.settings = read_settings(AELSettings, config)
         self._epochs, self._learning_rate = config["epochs"], config["learning_rate"]
         self.build_histroy_items(dataset)
         self.corrupt = nn.Dropout(self.settings.ael_corruption)
@@ -64,15 +66,6 @@ class AEL(StagedModel, GeneralRecommender, AutoEncoderMixin):
         self._drop_unused()
         self._stage: str | None = None
         self.finish_stages()
-
-    @staticmethod
-    def check_settings(config: Any) -> AELSettings:
-        """Return the settings that a config holds.
-
-        Raises:
-            UsageError: A value of the wrong type or out of range.
-        """
-        return read_ael_settings(config)
 
     def _drop_unused(self) -> None:
         """Keep what ``ael_combine`` needs; all was built, so that a seed gives the same start."""
@@ -140,7 +133,7 @@ class AEL(StagedModel, GeneralRecommender, AutoEncoderMixin):
             UsageError: No stage was started.
         """
         if self._stage is None:
-            raise UsageError("model=AEL is trained in stages: use recbole_atjt.DenoisingTrainer")
+            raise UsageError("model=AEL is trained in stages: use recbole_atjt.StagedTrainer")
         user = interaction[self.USER_ID]
         x = self.get_rating_matrix(user)
         rows = x.any(dim=1)

@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_atjt.settings.declared import DeclaredSettings, key
 from recbole_atjt.weighting.base import Evidence, Weighting
-
-if TYPE_CHECKING:
-    from recbole_atjt.settings import Settings
 
 #: softplus(_PLAIN) = 1: the weight that a soft controller starts from.
 _PLAIN = math.log(math.e - 1.0)
 #: Variance of a soft controller's actions before it has learned anything.
 _FIRST_VARIANCE = 0.25
 _LEAST_VARIANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class AutoDenoiseSettings(DeclaredSettings):
+    """The controller, its training and its reward."""
+
+    autodenoise_reward: str = key(
+        "AUC",
+        "Validation metric that is the controller's reward, higher is better; AUC is computed even "
+        "where `metrics` leaves it out.",
+    )
+    autodenoise_hidden_sizes: tuple[int, ...] = key(
+        (64, 32), "Widths of the controller's hidden layers (Eq. 11).", within="[1, inf)"
+    )
+    autodenoise_learning_rate: float = key(
+        0.001,
+        "Learning rate of the controller's Adam; the paper searches 0.01 to 0.00005.",
+        within="(0, inf)",
+    )
+    autodenoise_weight_decay: float = key(
+        0.00001,
+        "L2 penalty of the controller; the paper searches 0.001 to 0.000001.",
+        within="[0, inf)",
+    )
+    autodenoise_baseline_decay: float = key(
+        0.5,
+        "Decay of the moving average of rewards, the baseline b (Eq. 10), in [0, 1); rewards rise "
+        "while training, and a slow average lags behind them.",
+        within="[0, 1)",
+    )
+
+
+@dataclass(frozen=True)
+class HardAutoDenoiseSettings(AutoDenoiseSettings):
+    """The controller's settings, and its actions."""
+
+    autodenoise_actions: int = key(
+        3,
+        "Number A of actions {0, ..., A-1}, each the weight it gives; 3 deletes, keeps or "
+        "duplicates a sequence, 1 only keeps.",
+        within="[1, inf)",
+    )
 
 
 class AutoDenoise(Weighting):
@@ -41,17 +82,20 @@ class AutoDenoise(Weighting):
     output layer starts from zeros, so that all sequences are treated alike at first.
     """
 
+    settings_class = AutoDenoiseSettings
     needs_representation = True
-    wants_reward = True
+    reward_key = "autodenoise_reward"
+    per_sample = False  # its weights are drawn, so they depend on the order of a batch
     #: Width of the controller's output.
     outputs: int
 
+    settings: AutoDenoiseSettings
     baseline: Tensor
     rewards: Tensor
     samples: Tensor
     score: Tensor
 
-    def __init__(self, settings: Settings, item_frequency: Tensor) -> None:
+    def __init__(self, settings: AutoDenoiseSettings, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
         self.controller: nn.Sequential | None = None
         self.optimizer: torch.optim.Adam | None = None
@@ -195,7 +239,9 @@ class HardAutoDenoise(AutoDenoise):
     first, which makes the mean weight ``(A - 1) / 2``; a single action always keeps.
     """
 
-    def __init__(self, settings: Settings, item_frequency: Tensor) -> None:
+    settings_class = HardAutoDenoiseSettings
+
+    def __init__(self, settings: HardAutoDenoiseSettings, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
         self.outputs = settings.autodenoise_actions
 

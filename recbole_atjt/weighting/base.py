@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from recbole_atjt.settings import Settings
+from recbole_atjt.settings.declared import DeclaredSettings
+from recbole_atjt.weighting.report import EpochReport
+
+#: The mean weight should stay inside; outside, weights have collapsed or do not weigh.
+HEALTHY_MEAN_WEIGHT = (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class NoSettings(DeclaredSettings):
+    """The settings of a strategy that has none."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Evidence:
             ``[S, d]``; None unless the strategy ``needs_representation``.
         item_embedding: The model's embedding of each target item, detached, ``[S, e]``; None as
             well.
+        true: Whether each sequence's target is known to be no noise, ``[S]``; None where the data
+            does not know. It goes into the report; a strategy that reads it is an oracle.
     """
 
     loss: Tensor
@@ -42,58 +52,14 @@ class Evidence:
     group: int = 0
     representation: Tensor | None = None
     item_embedding: Tensor | None = None
-
-
-@dataclass
-class RunningMoments:
-    """Mean and variance of the weights of an epoch, gathered without keeping them."""
-
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, values: Tensor) -> None:
-        """Take in ``values`` of any shape."""
-        values = values.detach()
-        self.count += values.numel()
-        self.total += float(values.sum())
-        self.squares += float(values.square().sum())
-
-    @property
-    def mean(self) -> float:
-        """Mean of all values; NaN where there are none."""
-        return self.total / self.count if self.count else float("nan")
-
-    @property
-    def variance(self) -> float:
-        """Variance of all values; NaN where there are none."""
-        if not self.count:
-            return float("nan")
-        return max(0.0, self.squares / self.count - self.mean**2)
-
-
-@dataclass
-class EpochReport:
-    """What a strategy has to say about an epoch.
-
-    Args:
-        weights: Weights before a strategy normalises them; the applied ones where it adds none.
-        true_positive: Applied weights of sequences whose target is known to be no noise.
-        false_positive: Applied weights of sequences whose target is known to be noise.
-        recognizer_loss: ``L^D`` of each batch.
-    """
-
-    weights: RunningMoments = field(default_factory=RunningMoments)
-    true_positive: RunningMoments = field(default_factory=RunningMoments)
-    false_positive: RunningMoments = field(default_factory=RunningMoments)
-    recognizer_loss: RunningMoments = field(default_factory=RunningMoments)
+    true: Tensor | None = None
 
 
 class Weighting(nn.Module):
     """Gives every sequence of a batch a weight.
 
     Args:
-        settings: All settings of this package.
+        settings: What ``settings_class`` declares.
         item_frequency: Training frequency of each item, ``[n_items]``; entry 0 is the padding.
 
     Subclasses override :meth:`weigh`, and the other verbs where they need them. Weights are
@@ -101,32 +67,57 @@ class Weighting(nn.Module):
     one for each row (``[B]``).
     """
 
-    #: Users are dealt into groups, and an epoch walks through them.
-    wants_groups = False
+    #: Declares the strategy's config keys; ``self.settings`` is an instance of it.
+    settings_class: ClassVar[type[DeclaredSettings]] = NoSettings
+    #: Older form of ``settings_class``: keys with defaults alone, read as ``settings.own[key]``.
+    own_keys: ClassVar[Mapping[str, Any]] = {}
+    #: Config key that says into how many groups users are dealt; empty where there is one group.
+    groups_key: ClassVar[str] = ""
     #: Sequences of users in other groups are wanted beside each batch (``L^D``).
     wants_other_groups = False
     #: The strategy reads ``Evidence.history``.
     needs_history = False
     #: The strategy reads ``Evidence.representation`` and ``Evidence.item_embedding``.
     needs_representation = False
-    #: The strategy learns from a validation metric: :meth:`receive_reward` is called.
-    wants_reward = False
+    #: Config key that names the validation metric which the strategy learns from by
+    #: :meth:`receive_reward`; empty where it learns from none.
+    reward_key: ClassVar[str] = ""
+    #: The weight of a sequence does not depend on the other sequences of its batch.
+    per_sample = True
     #: Any mean weight is fine, so none is warned about.
     free_scale = True
-    #: Config keys of a strategy from another package, with defaults; read as ``settings.own[key]``.
-    own_keys: ClassVar[Mapping[str, Any]] = {}
 
     item_frequency: Tensor
 
-    def __init__(self, settings: Settings, item_frequency: Tensor) -> None:
+    def __init__(self, settings: Any, item_frequency: Tensor) -> None:
         super().__init__()
         self.settings = settings
         self.register_buffer("item_frequency", item_frequency)
         self.report = EpochReport()
 
+    def forward(self, evidence: Evidence) -> Tensor:
+        """Return the weights that a batch's losses are multiplied by, ``[S]`` or ``[B]``.
+
+        They and what they were made of go into the report of a training epoch.
+        """
+        raw = self.weigh(evidence)
+        weights = self.normalize(raw)
+        if torch.is_grad_enabled():
+            sequences = len(evidence.item)
+            self.report.weights.add(raw)
+            if evidence.true is not None and weights.shape in ((sequences,), evidence.loss.shape):
+                applied, true = weights[:sequences], evidence.true
+                self.report.true_positive.add(applied, true)
+                self.report.false_positive.add(applied, ~true)
+        return weights
+
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the weights of a batch, ``[S]`` or ``[B]``."""
         raise NotImplementedError
+
+    def normalize(self, weights: Tensor) -> Tensor:
+        """Bring what :meth:`weigh` gave into the form that is applied; as it is by default."""
+        return weights
 
     def auxiliary_loss(self, group: int, history: Tensor, target: Tensor) -> Tensor | None:
         """Return the strategy's own loss on sequences of the other groups, already scaled.
@@ -141,9 +132,24 @@ class Weighting(nn.Module):
         """
         return None
 
+    @property
+    def groups(self) -> int:
+        """Number of user-disjoint groups."""
+        return int(getattr(self.settings, self.groups_key)) if self.groups_key else 1
+
+    @property
+    def joint(self) -> bool:
+        """Whether the recommender's loss trains the strategy through the weights."""
+        return False
+
+    @property
+    def reward(self) -> str:
+        """Name of the validation metric that it learns from; empty where it learns from none."""
+        return str(getattr(self.settings, self.reward_key)) if self.reward_key else ""
+
     def phases(self, epoch: int) -> list[int]:
         """Return the groups that an epoch walks through, in order."""
-        return list(range(self.settings.atjt_groups)) if self.wants_groups else [0]
+        return list(range(self.groups))
 
     def prepare(self, sequences: Callable[[], Iterable[tuple[int, Tensor, Tensor]]]) -> None:
         """Train what must be trained before the recommender; called once by the trainer.
@@ -174,3 +180,18 @@ class Weighting(nn.Module):
 
     def end_epoch(self, epoch: int) -> None:
         """Close an epoch; called by the trainer alone."""
+
+    def describe(self) -> dict[str, float]:
+        """Return the figures of the epoch that just ended, by name; ``mean_weight`` among them."""
+        return self.report.figures()
+
+    def complaint(self) -> str | None:
+        """Say in one line what is unhealthy about the epoch that just ended; None if nothing is."""
+        mean, (low, high) = self.report.weights.mean, HEALTHY_MEAN_WEIGHT
+        if self.free_scale or low <= mean <= high:
+            return None
+        return f"the mean weight {mean:.3f} left [{low}, {high}]"
+
+    def remedies(self) -> Sequence[str]:
+        """Return keys of the strategy that may be made smaller where training fails."""
+        return ()

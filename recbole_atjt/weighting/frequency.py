@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recbole_atjt.weighting.base import Evidence, Weighting
-
-if TYPE_CHECKING:
-    from recbole_atjt.settings import Settings
 
 
 class InverseFrequency(Weighting):
@@ -25,7 +22,7 @@ class InverseFrequency(Weighting):
 
     table: Tensor
 
-    def __init__(self, settings: Settings, item_frequency: Tensor) -> None:
+    def __init__(self, settings: Any, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
         self.register_buffer("table", inverse_frequency(item_frequency), persistent=False)
 

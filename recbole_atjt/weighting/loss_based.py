@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from recbole_atjt.settings.declared import DeclaredSettings, key
 from recbole_atjt.weighting.base import Evidence, Weighting
 
-if TYPE_CHECKING:
-    from recbole_atjt.settings import Settings
+
+@dataclass(frozen=True)
+class TruncatedLossSettings(DeclaredSettings):
+    """How much T_CE drops, and when."""
+
+    t_ce_drop_rate: float = key(
+        0.2, "Share of a batch that is dropped at most, in [0, 1).", within="[0, 1)"
+    )
+    t_ce_num_gradual: int = key(
+        30000, "Training steps over which the dropped share grows to its most.", within="[1, inf)"
+    )
+    t_ce_exponent: float = key(
+        1.0, "The share grows to drop_rate ** exponent; above 0.", within="(0, inf)"
+    )
+
+
+@dataclass(frozen=True)
+class ReweightedLossSettings(DeclaredSettings):
+    """How strongly R_CE weighs."""
+
+    r_ce_beta: float = key(
+        0.2,
+        "Exponent beta of the probability of the observed label; 0 is plain training.",
+        within="[0, inf)",
+    )
 
 
 class TruncatedLoss(Weighting):
@@ -26,9 +50,13 @@ class TruncatedLoss(Weighting):
     at least one row is kept. Under CE and BPR every row is a positive.
     """
 
+    settings_class = TruncatedLossSettings
+    per_sample = False
+
+    settings: TruncatedLossSettings
     step: Tensor
 
-    def __init__(self, settings: Settings, item_frequency: Tensor) -> None:
+    def __init__(self, settings: TruncatedLossSettings, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -76,6 +104,10 @@ class ReweightedLoss(Weighting):
     that of the right order under BPR. It takes no gradient, and the mean over the batch is not
     divided by the sum of the weights. The exponent is ``r_ce_beta``.
     """
+
+    settings_class = ReweightedLossSettings
+
+    settings: ReweightedLossSettings
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the weight of each row, ``[B]``."""

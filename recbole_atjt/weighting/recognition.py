@@ -2,32 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from recbole_atjt.data.corruption import Corruption
-from recbole_atjt.recognizer import NoiseRecognizer
+from recbole_atjt.settings.declared import DeclaredSettings, key
 from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.corruption import REPLACEMENTS, SOURCES, Corruption
+from recbole_atjt.weighting.recognizer import ATTENTIONS, LAST_LAYERS, NoiseRecognizer
 
-if TYPE_CHECKING:
-    from recbole_atjt.settings import Settings
+SCHEDULES = ("interleaved", "paper")
+NORMALIZATIONS = ("none", "mean")
+
+
+@dataclass(frozen=True)
+class RecognitionSettings(DeclaredSettings):
+    """The recognisers, what they are trained on, and how their output becomes a weight."""
+
+    atjt_groups: int = key(
+        2, "N, the number of user-disjoint groups; at least 2.", within="[2, inf)"
+    )
+    atjt_alpha: float = key(
+        1.0, "Weight of the recognisers' loss L^D beside L^R; at least 0.", within="[0, inf)"
+    )
+    atjt_scale_alpha: bool = key(False, "Multiply alpha by the size of L^R.")
+    atjt_replace: str = key(
+        "history",
+        "What is replaced in noisy sequences: history (the paper), target or both.",
+        choices=REPLACEMENTS,
+    )
+    atjt_replace_from: str = key(
+        "uniform",
+        "Where replacements are drawn from: uniform or popularity.",
+        choices=SOURCES,
+    )
+    atjt_replace_count: int = key(
+        1, "Replaced items of a history; cut to its length.", within="[1, inf)"
+    )
+    atjt_noise_share: float = key(
+        0.5, "Share of the recognisers' sequences that is replaced, in (0, 1).", within="(0, 1)"
+    )
+    atjt_schedule: str = key(
+        "interleaved",
+        "interleaved: every epoch walks through all groups; paper: Algorithm 1, one group after "
+        "another with a fresh recogniser each.",
+        choices=SCHEDULES,
+    )
+    atjt_phase_epochs: int = key(
+        1, "Epochs of each phase under the paper's schedule.", within="[1, inf)"
+    )
+    atjt_normalize: str = key(
+        "mean",
+        "none: w as it is (Eq. 1); mean: w divided by its batch mean, so that weights cannot "
+        "collapse.",
+        choices=NORMALIZATIONS,
+    )
+    atjt_joint_gradient: bool = key(
+        False, "Whether L^R also trains the recognisers through the weights."
+    )
+    atjt_strength: float = key(
+        0.2,
+        "Share of a weight that the recogniser decides, in (0, 1]: 1 - strength + strength * w; "
+        "the paper has 1, the default was chosen by measurement.",
+        within="(0, 1]",
+    )
+    atjt_recognizer_embedding_size: int = key(
+        32, "Size of the recognisers' item embeddings.", within="[1, inf)"
+    )
+    atjt_recognizer_attention_hidden_size: int = key(
+        32, "Width of the attention's hidden layer.", within="[1, inf)"
+    )
+    atjt_recognizer_output_hidden_sizes: tuple[int, ...] = key(
+        (256, 64), "Widths of the output MLP's hidden layers.", within="[1, inf)"
+    )
+    atjt_recognizer_dropout: float = key(
+        0.5, "Dropout rate of every layer, in [0, 1).", within="[0, 1)"
+    )
+    atjt_recognizer_attention: str = key(
+        "softmax",
+        "How attention scores are normalised: softmax, or sum as in the paper.",
+        choices=ATTENTIONS,
+    )
+    atjt_recognizer_last_layer: str = key(
+        "linear",
+        "linear: scores and logit without PReLU and dropout; paper: with them, as 4.1.3 writes.",
+        choices=LAST_LAYERS,
+    )
+    atjt_recognizer_learning_rate: float = key(
+        0.03,
+        "Learning rate of Adagrad; the paper searches 0.1, 0.01, 0.001, 0.0001.",
+        within="(0, inf)",
+    )
+
+
+@dataclass(frozen=True)
+class DirectNoiseRecognitionSettings(RecognitionSettings):
+    """The recognisers' settings, and how long they are trained alone."""
+
+    dnr_epochs: int = key(
+        3,
+        "Epochs in which the recognisers of DNR are trained alone, before they are frozen; at "
+        "least 1.",
+        within="[1, inf)",
+    )
 
 
 class RecognizerWeighting(Weighting):
     """Weights ``w = g_n(s)`` from N recognisers, one for each group of users (Eq. 1)."""
 
-    wants_groups = True
+    settings_class = RecognitionSettings
+    groups_key = "atjt_groups"
     needs_history = True
+    per_sample = False
     free_scale = False
 
-    def __init__(self, settings: Settings, item_frequency: Tensor) -> None:
+    settings: RecognitionSettings
+
+    def __init__(self, settings: RecognitionSettings, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
-        self.recognizers = nn.ModuleList(
-            self._fresh() for _ in range(settings.atjt_groups if self.wants_groups else 1)
-        )
+        self.recognizers = nn.ModuleList(self._fresh() for _ in range(self.groups))
         self.corruption = Corruption(
             popularity=item_frequency,
             replace=settings.atjt_replace,
@@ -36,7 +131,7 @@ class RecognizerWeighting(Weighting):
             share=settings.atjt_noise_share,
         )
         self.optimizer: torch.optim.Optimizer | None = None
-        self._scale = 1.0
+        self._scale: float | Tensor = 1.0
 
     def _fresh(self) -> NoiseRecognizer:
         settings = self.settings
@@ -62,17 +157,18 @@ class RecognizerWeighting(Weighting):
         return self.settings.atjt_joint_gradient
 
     def weigh(self, evidence: Evidence) -> Tensor:
-        """Return ``w_i = g_n(s_i)``, normalised as the settings say, ``[S]``."""
+        """Return ``w_i = g_n(s_i)``, ``[S]``."""
         assert evidence.history is not None
-        settings = self.settings
+        if self.settings.atjt_scale_alpha:
+            self._scale = evidence.loss.detach().mean()
         with torch.set_grad_enabled(self.joint and torch.is_grad_enabled()):
-            raw = self.recognize(evidence.group, evidence.history, evidence.item)
-            self.report.weights.add(raw)
-            weights = raw
-            if settings.atjt_normalize == "mean":
-                weights = raw / raw.mean().clamp_min(1e-8)
-        if settings.atjt_scale_alpha:
-            self._scale = float(evidence.loss.detach().mean())
+            return self.recognize(evidence.group, evidence.history, evidence.item)
+
+    def normalize(self, weights: Tensor) -> Tensor:
+        """Divide by the batch mean and mix with 1, as the settings say, ``[S]``."""
+        settings = self.settings
+        if settings.atjt_normalize == "mean":
+            weights = weights / weights.mean().clamp_min(1e-8)
         return 1.0 - settings.atjt_strength + settings.atjt_strength * weights
 
     def recognize(self, group: int, history: Tensor, target: Tensor) -> Tensor:
@@ -93,6 +189,22 @@ class RecognizerWeighting(Weighting):
         rate = self.settings.atjt_recognizer_learning_rate
         self.optimizer = torch.optim.Adagrad(self.recognizers.parameters(), lr=rate)
         return self.optimizer
+
+    def complaint(self) -> str | None:
+        """Say that weights have collapsed, and what helps."""
+        problem = super().complaint()
+        if problem is None:
+            return None
+        return (
+            f"{problem}: try atjt_normalize=mean, atjt_joint_gradient=False or a larger atjt_alpha"
+        )
+
+    def remedies(self) -> Sequence[str]:
+        """Name the recognisers' learning rate, where they are trained beside the recommender."""
+        if self.optimizer is None:
+            return ()
+        rate = self.settings.atjt_recognizer_learning_rate
+        return (f"atjt_recognizer_learning_rate (now {rate})",)
 
     def _recognition_loss(self, group: int, history: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
@@ -140,7 +252,7 @@ class AuxiliaryTaskJointTraining(RecognizerWeighting):
 class WithoutAuxiliaryTask(RecognizerWeighting):
     """WAT: the same network gives the weights, trained by ``L^R`` alone (4.2.3)."""
 
-    wants_groups = False
+    groups_key = ""
 
     @property
     def joint(self) -> bool:
@@ -151,7 +263,9 @@ class WithoutAuxiliaryTask(RecognizerWeighting):
 class DirectNoiseRecognition(RecognizerWeighting):
     """DNR: recognisers are trained alone first, then frozen and used for weights (4.2.3)."""
 
-    wants_other_groups = False
+    settings_class = DirectNoiseRecognitionSettings
+
+    settings: DirectNoiseRecognitionSettings
 
     @property
     def joint(self) -> bool:
@@ -168,6 +282,7 @@ class DirectNoiseRecognition(RecognizerWeighting):
                 self._recognition_loss(group, history.to(device), target.to(device)).backward()
                 optimizer.step()
         self.recognizers.requires_grad_(False)
+        self.optimizer = None
 
     def build_optimizer(self) -> None:  # type: ignore[override]
         """Return None: nothing of the strategy is trained beside the recommender."""

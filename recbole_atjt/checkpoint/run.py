@@ -1,0 +1,134 @@
+"""The state of a training run: kept with the best model, taken up again exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint
+from recbole_atjt.checkpoint.model import save_model
+from recbole_atjt.errors import UsageError
+from recbole_atjt.host.plain import plain_config
+from recbole_atjt.settings.declared import DeclaredSettings, read_settings
+
+_WEIGHTING = "weighting."
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a training needs to go on, beside the model's own state.
+
+    Attributes:
+        epoch: The last epoch that was trained.
+        cur_step: Validations without a better one.
+        best_valid_score: Best validation score so far.
+        optimizer: State of the optimiser.
+        weighting: State of the strategy; empty in plain training.
+        rng: States of all random generators.
+        stage: Stage of a model that is trained in stages, else None.
+    """
+
+    epoch: int
+    cur_step: int
+    best_valid_score: float
+    optimizer: Mapping[str, Any]
+    weighting: Mapping[str, Tensor]
+    rng: Mapping[str, Any]
+    stage: Mapping[str, Any] | None = None
+
+
+def save_training(path: str, config: Any, model: nn.Module, state: TrainingState) -> None:
+    """Write a model and all that an exact resume needs.
+
+    Args:
+        path: Where the checkpoint goes.
+        config: The run's config.
+        model: The bare model.
+        state: The rest of the run.
+    """
+    save_model(
+        path,
+        model,
+        meta={
+            "model": config["model"],
+            "dataset": config["dataset"],
+            "weighting": config["weighting"] or "none",
+            "epoch": state.epoch,
+            "stage": state.stage,
+            "cur_step": state.cur_step,
+            "best_valid_score": state.best_valid_score,
+            "config": plain_config(config),
+            "rng": state.rng,
+        },
+        optimizers={"trainer": state.optimizer},
+        tensors={f"{_WEIGHTING}{name}": value for name, value in state.weighting.items()},
+    )
+
+
+def load_training(
+    path: str, config: Any, model: nn.Module, settings: DeclaredSettings | None, device: Any
+) -> tuple[Checkpoint, TrainingState]:
+    """Read what :func:`save_training` wrote, and check that it is of this run.
+
+    Args:
+        path: The checkpoint.
+        config: This run's config.
+        model: This run's bare model.
+        settings: The strategy's settings; None in plain training.
+        device: Where tensors go.
+
+    Raises:
+        UsageError: The checkpoint is of another model, weighting or settings, or of no training.
+    """
+    found = load_checkpoint(path, device=device)
+    meta = found.meta
+    for key, value in {
+        "model": config["model"],
+        "weighting": config["weighting"] or "none",
+    }.items():
+        if meta.get(key) != value:
+            raise UsageError(
+                f"checkpoint {path} is of {key}={meta.get(key)}, this run is {key}={value}"
+            )
+    if "rng" not in meta or "trainer" not in found.optimizers:
+        raise UsageError(f"checkpoint {path} holds a model, but no training run to resume")
+    _refuse_other_settings(path, meta["config"], config, model, settings)
+    tensors = found.tensors.items()
+    cut = len(_WEIGHTING)
+    return found, TrainingState(
+        epoch=meta["epoch"],
+        cur_step=meta["cur_step"],
+        best_valid_score=meta["best_valid_score"],
+        optimizer=found.optimizers["trainer"],
+        weighting={key[cut:]: value for key, value in tensors if key.startswith(_WEIGHTING)},
+        rng=meta["rng"],
+        stage=meta.get("stage"),
+    )
+
+
+def _refuse_other_settings(
+    path: str, stored: Any, config: Any, model: nn.Module, settings: DeclaredSettings | None
+) -> None:
+    """Refuse an optimiser's or a strategy's state that this run could not go on from."""
+    then, now = _binding(stored, model), _binding(config, model)
+    if settings is not None:
+        then.update(asdict(read_settings(type(settings), stored)))
+        now.update(asdict(settings))
+    for key, value in now.items():
+        if then[key] != value:
+            raise UsageError(
+                f"checkpoint {path} was trained with {key}={then[key]}, this run has {key}={value}"
+            )
+
+
+def _binding(config: Any, model: nn.Module) -> dict[str, Any]:
+    """Return the settings of a model and its optimiser that a run can't change, by key."""
+    found: dict[str, Any] = {"learner": config["learner"]}
+    declared = getattr(model, "settings_class", None)
+    if declared is not None:  # stages may be made longer, as a training may
+        own = asdict(read_settings(declared, config))
+        found.update({key: value for key, value in own.items() if "epochs" not in key})
+    return found

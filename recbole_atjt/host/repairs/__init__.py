@@ -1,0 +1,1 @@
+"""Repairs of RecBole 1.2.1, grouped by what broke."""

@@ -1,0 +1,1 @@
+"""Reading settings: YAML, declared keys, where the property files lie."""

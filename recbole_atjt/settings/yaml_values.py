@@ -1,0 +1,40 @@
+"""YAML files and values from the command line, never evaluated as code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_atjt.errors import UsageError, in_one_line
+
+
+def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
+    """Read a YAML file of ``key: value`` lines; a file of comments only is empty.
+
+    Raises:
+        UsageError: The file is missing, is no YAML, or holds something else than keys.
+    """
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except OSError as error:
+        raise UsageError(f"config file {path} can't be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} is not valid YAML: {in_one_line(error)}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise UsageError(f"config file {path} holds no 'key: value' lines")
+    return loaded
+
+
+def parse_value(value: Any, loader: Any = yaml.SafeLoader) -> Any:
+    """Parse a string as a YAML value; it is never evaluated as code."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = yaml.load(value, Loader=loader)
+    except yaml.YAMLError:
+        return value
+    return parsed if isinstance(parsed, (str, int, float, bool, list, dict, type(None))) else value

@@ -1,0 +1,1 @@
+"""The recommender with its weighted loss, and the trainers."""

@@ -1,0 +1,186 @@
+"""The recommender with its loss reweighted: trains denoised, predicts as the bare model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
+from torch import Tensor, nn
+
+from recbole_atjt.data.clean import Truth
+from recbole_atjt.data.loaders import PairedBatch
+from recbole_atjt.errors import UsageError
+from recbole_atjt.model.staged import refuse_staged
+from recbole_atjt.seam.criterion import Seam
+from recbole_atjt.seam.reduction import repeat_for_negatives
+from recbole_atjt.seam.representation import Representations
+from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.table import build_weighting, weighting_of
+
+
+class DenoisingRecommender(AbstractRecommender):
+    """Any RecBole model, trained on weighted sequences.
+
+    ``predict``, ``full_sort_predict``, ``state_dict``, ``parameters`` and every other attribute
+    are those of the wrapped model; recognisers live beside it and are used in training only.
+
+    Args:
+        recommender: A RecBole model, built as usual.
+        config: RecBole's ``Config`` (or ours); our keys that it lacks take their defaults.
+        dataset: The training dataset (``train_data.dataset``).
+        weighting: A strategy; by default the one that ``config["weighting"]`` names.
+
+    Raises:
+        UsageError: The model hides its per-sample loss, or lacks what the strategy needs.
+    """
+
+    def __init__(
+        self,
+        recommender: AbstractRecommender,
+        config: Any,
+        dataset: Any,
+        weighting: Weighting | None = None,
+    ) -> None:
+        super().__init__()
+        self.recommender = recommender
+        self.type = recommender.type  # a method of nn.Module has that name, so no __getattr__
+        name = weighting_of(config)
+        if weighting is None:
+            weighting = build_weighting(config, _item_frequency(dataset))
+        if weighting is not None:
+            refuse_staged(type(recommender), name)
+        self.weighting = weighting
+        self.seam = Seam(recommender) if weighting is not None else None
+        self._epoch = 0
+        self._truth = Truth.of(config, dataset)
+        self.user_field, self.item_field = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
+        self.history_field = self.item_field + config["LIST_SUFFIX"]
+        self.label_field = config["LABEL_FIELD"]
+        if weighting is not None and weighting.needs_history:
+            self._require_history(dataset, name)
+        self._views: Representations | None = None
+        if weighting is not None and weighting.needs_representation:
+            self._views = Representations(recommender, dataset)
+        self.to(config["device"])
+
+    def _require_history(self, dataset: Any, name: str) -> None:
+        if self.history_field not in dataset.inter_feat:
+            raise UsageError(
+                f"weighting={name} needs histories ({self.history_field}), "
+                f"which {type(self.recommender).__name__} on this dataset has none of: use a "
+                "sequential model, or a context-aware one with recbole_atjt's datasets"
+            )
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor | tuple[Tensor, ...]:
+        """Return ``L^R``, and the strategy's own scaled loss beside it where it has one.
+
+        Args:
+            interaction: A batch; a :class:`PairedBatch` also carries other groups' sequences.
+        """
+        if self.weighting is None or self.seam is None:
+            loss: Tensor | tuple[Tensor, ...] = self.recommender.calculate_loss(interaction)
+            return loss
+        weighting = self.weighting
+        rows, group = len(interaction), getattr(interaction, "group", 0)
+        sequences = getattr(interaction, "sequences", None) or rows
+
+        def weigh(loss: Tensor) -> Tensor:
+            evidence = self._evidence(interaction, loss, sequences, group)
+            weights: Tensor = weighting(evidence)
+            if weights.shape == (sequences,):
+                weights = repeat_for_negatives(weights, rows)
+            return weights
+
+        watching = self._views.watching() if self._views is not None else nullcontext()
+        with watching, self.seam.reducing(weigh, rows):
+            weighted = self.recommender.calculate_loss(interaction)
+        if not self.weighting.wants_other_groups:
+            return weighted  # type: ignore[no-any-return]
+        parts = weighted if isinstance(weighted, tuple) else (weighted,)
+        others = interaction.others if isinstance(interaction, PairedBatch) else None
+        if others is None:  # more batches than other sequences: this one goes without
+            return (*parts, torch.zeros_like(parts[0]))
+        extra = self.weighting.auxiliary_loss(group, *others)
+        return weighted if extra is None else (*parts, extra)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Tell the strategy which epoch begins; called by the trainer alone."""
+        self._epoch = epoch
+        if self.weighting is not None:
+            self.weighting.start_epoch(epoch)
+
+    def _evidence(
+        self, interaction: Interaction, loss: Tensor, sequences: int, group: int
+    ) -> Evidence:
+        history = label = None
+        if self.history_field in interaction:
+            history = interaction[self.history_field][:sequences]
+        if self.label_field in interaction:
+            label = interaction[self.label_field]
+        item = interaction[self.item_field][:sequences]
+        true = self._truth.holds(interaction)
+        representation = item_embedding = None
+        if self._views is not None:
+            representation = self._views.representation(interaction, sequences)
+            item_embedding = self._views.item_embedding(item)
+        return Evidence(
+            loss=loss,
+            user=interaction[self.user_field][:sequences],
+            item=item,
+            history=history,
+            label=label,
+            epoch=self._epoch,
+            group=group,
+            representation=representation,
+            item_embedding=item_embedding,
+            true=None if true is None else true[:sequences],
+        )
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Return the wrapped model's scores, ``[B]``."""
+        return self.recommender.predict(interaction)  # type: ignore[no-any-return]
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Return the wrapped model's scores of all items, ``[B * n_items]``."""
+        return self.recommender.full_sort_predict(interaction)  # type: ignore[no-any-return]
+
+    def other_parameter(self) -> dict[str, Any]:
+        """Return what the wrapped model keeps beside its parameters."""
+        return self.recommender.other_parameter()  # type: ignore[no-any-return]
+
+    def load_other_parameter(self, para: dict[str, Any] | None) -> None:
+        """Give the wrapped model back what it keeps beside its parameters."""
+        self.recommender.load_other_parameter(para)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the wrapped model's state, names included."""
+        return self.recommender.state_dict(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load a state of the bare model."""
+        return self.recommender.load_state_dict(state_dict, *args, **kwargs)
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the wrapped model's parameters: the recognisers have an optimiser of their own."""
+        yield from self.recommender.named_parameters(prefix, recurse, remove_duplicate)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("recommender"), name)
+
+    def __str__(self) -> str:
+        return str(self.recommender)
+
+
+def _item_frequency(dataset: Any) -> Tensor:
+    """Count the training targets of each item, ``[n_items]``."""
+    items = dataset.inter_feat[dataset.iid_field]
+    return torch.bincount(items, minlength=dataset.item_num)
