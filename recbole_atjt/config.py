@@ -28,6 +28,7 @@ from recbole_atjt.data.files import header_columns
 from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.evaluation import split_metrics
 from recbole_atjt.models import find_model
+from recbole_atjt.noise.spec import Plan
 from recbole_atjt.pointwise import pointwise
 from recbole_atjt.ranges import check_values
 from recbole_atjt.refusals import in_one_line, refusals_of_recbole
@@ -138,6 +139,7 @@ class DenoisingConfig(Config):
         if "weighting" in final and final["weighting"] is None:
             final["weighting"] = "none"
         read_settings(final)
+        Plan.of(final)
         self._check_own_model(final)
         ours = {item.name for item in fields(Settings)}
         ours |= _keys_of_others(self.external_config_dict)
