@@ -21,7 +21,7 @@ class Plan:
     Args:
         shares: Share of the training clicks (of the users, for ``users``) by kind, in (0, 1).
         seed: Seed of the planting alone, at least 0.
-        items: Number of clickbait items, at least 1.
+        items: Number of clickbait items, at least 2.
     """
 
     shares: Mapping[str, float]
@@ -50,10 +50,10 @@ def read_plan(plant: Any, seed: Any = SEED, items: Any = BAIT) -> Plan | None:
 
     Raises:
         UsageError: An unknown kind, one named twice, a share outside (0, 1), shares that sum above
-            1, a negative seed or no clickbait item.
+            1, a negative seed or fewer than two clickbait items.
     """
     _require_count("plant_seed", seed, 0)
-    _require_count("plant_items", items, 1)
+    _require_count("plant_items", items, 2)  # an item of bait never replaces itself
     if plant is None:
         return None
     shares: dict[str, float] = {}
