@@ -113,6 +113,12 @@ def test_swaps_exchange_neighbors(clicks: Clicks, share: float, seed: int) -> No
     assert (found.items[rows[::2]] == clicks.items[rows[1::2]]).all()
 
 
+def test_swaps_start_anywhere() -> None:
+    clicks = clicks_of(*([1, 2, 3, 4, 5, 6] for _ in range(100)))
+    first = np.flatnonzero(corrupt(clicks, Plan({"swap": 0.3})).noise)[::2] % 6
+    assert set(first) == {0, 1, 2, 3, 4}
+
+
 def test_swap_by_hand() -> None:
     """Of [1, 2 | 5, 5, 6] only (1, 2) and (5, 6) can be swapped."""
     found = corrupt(clicks_of([1, 2], [5, 5, 6]), Plan({"swap": 0.8}))
@@ -233,10 +239,16 @@ def test_clickbait_is_of_middling_popularity() -> None:
 
 
 def test_neighbors_by_hand() -> None:
-    """Item 1 has users a, b, c; 2 has a, b; 3 has c: cos(1, 2) = 2/sqrt(6), cos(1, 3) = 1/sqrt(3)."""
+    """Item 1 has users a, b, c; 2 a, b; 3 c: cos(1, 2) = 2/sqrt(6), cos(1, 3) = 1/sqrt(3)."""
     clicks = clicks_of([1, 2, 2], [1, 2], [1, 3], [4], n_items=6)
     found = neighbors(clicks, np.array([1, 2, 3, 4]), 20)
     assert found.tolist() == [[2, 3, 0, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0] * 5]
+
+
+def test_neighbors_are_not_merely_popular() -> None:
+    """Item 1 is in 2 of its 2 users' clicks with 3 (5 users), in 1 with 2 (1 user): .632 < .707."""
+    clicks = clicks_of([1, 2, 3], [1, 3], [3], [3], [3])
+    assert neighbors(clicks, np.array([1]), 1).tolist() == [[2]]
 
 
 def test_similar_by_hand() -> None:

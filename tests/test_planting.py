@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 import recbole_atjt
@@ -127,6 +128,38 @@ def test_times_of_inserted_clicks_lie_between() -> None:
                 assert time != int(time)
                 assert (user, float(int(time))) in clicks
                 assert (user, float(int(time) + 1)) in clicks
+
+
+@pytest.mark.parametrize("model", ["SASRec", "WideDeep"])
+def test_added_windows_stand_before_the_next(model: str) -> None:
+    """The order of training, by time, stays: an added window precedes the next of its user."""
+    plain, planted = (parts_of(model, spec)[0].inter_feat for spec in (None, "insert:0.3"))
+    users, times, noise = (planted[name].tolist() for name in ("user_id", "timestamp", "is_noise"))
+    true = [row for row in zip(users, times, noise) if not row[2]]
+    assert [row[:2] for row in true] == list(
+        zip(plain["user_id"].tolist(), plain["timestamp"].tolist())
+    )
+    for row in (row for row, value in enumerate(noise) if value):
+        following = next(later for later in range(row, len(noise)) if not noise[later])
+        assert (users[following], times[following]) == (users[row], int(times[row]) + 1)
+
+
+@pytest.mark.parametrize("spec", ["burst:0.5", "swap:0.4", "insert:0.5", ALL])
+def test_rows_need_no_order(spec: str) -> None:
+    """Shuffled rows of a general model get the noise of the same clicks."""
+    names = ("user_id", "item_id", "timestamp")
+    plain = parts_of("BPR", None)
+    rows = plain[0].inter_feat
+    mixed = torch.randperm(len(rows))
+    config = DenoisingConfig("BPR", "tiny", config_dict=settings(plant=spec, plant_items=5))
+    shuffled = plain[0].copy(Interaction({name: rows[name][mixed] for name in names}))
+    sorted_, found = (plant(config, [part, *plain[1:]]) for part in (plain[0], shuffled))
+    assert training_clicks(found) == training_clicks(sorted_)
+    users, noise = found[0].inter_feat["user_id"], found[0].inter_feat["is_noise"]
+    if spec.startswith("insert"):
+        added = noise.nonzero().squeeze(1)
+        assert torch.equal(users[added], users[added - 1])
+        assert torch.equal(users[noise == 0], rows["user_id"][mixed])
 
 
 @pytest.mark.parametrize("kind", KINDS)
