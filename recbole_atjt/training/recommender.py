@@ -15,6 +15,7 @@ from recbole_atjt.data.clean import Truth
 from recbole_atjt.data.loaders import PairedBatch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.model.staged import refuse_staged
+from recbole_atjt.noise.planting import planted_truth
 from recbole_atjt.seam.criterion import Seam
 from recbole_atjt.seam.reduction import repeat_for_negatives
 from recbole_atjt.seam.representation import Representations
@@ -57,7 +58,7 @@ class DenoisingRecommender(AbstractRecommender):
         self.weighting = weighting
         self.seam = Seam(recommender) if weighting is not None else None
         self._epoch = 0
-        self._truth = Truth.of(config, dataset)
+        self._truth = planted_truth(config) or Truth.of(config, dataset)
         self.user_field, self.item_field = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
         self.history_field = self.item_field + config["LIST_SUFFIX"]
         self.label_field = config["LABEL_FIELD"]
