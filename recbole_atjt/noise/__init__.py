@@ -3,8 +3,9 @@
 from recbole_atjt.noise.clicks import Clicks
 from recbole_atjt.noise.files import plant_files
 from recbole_atjt.noise.kinds import KINDS, Corrupted, corrupt
+from recbole_atjt.noise.plan import Plan
 from recbole_atjt.noise.planting import plant, planted_truth
-from recbole_atjt.noise.spec import Plan, read_plan
+from recbole_atjt.noise.spec import read_plan
 
 __all__ = [
     "KINDS",

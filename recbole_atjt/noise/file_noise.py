@@ -12,7 +12,7 @@ from recbole_atjt.noise.clicks import Clicks
 from recbole_atjt.noise.frames import Columns, FileClicks
 from recbole_atjt.noise.insertion import Growth, times_between
 from recbole_atjt.noise.kinds import corrupt
-from recbole_atjt.noise.spec import Plan
+from recbole_atjt.noise.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from recbole_atjt.data.files import ensure_files, read_header
 from recbole_atjt.errors import UsageError
 from recbole_atjt.noise.file_noise import FileNoise, plant_clicks, with_noise
 from recbole_atjt.noise.frames import Columns, read_clicks
-from recbole_atjt.noise.spec import BAIT, SEED, read_plan
+from recbole_atjt.noise.plan import BAIT, SEED
+from recbole_atjt.noise.spec import read_plan
 
 CHUNK = 500_000
 """Rows that are read and written at a time."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +18,8 @@ from recbole_atjt.noise.items import (
     uniformly,
 )
 from recbole_atjt.noise.places import pairs, runs, scattered, whole_users
+from recbole_atjt.noise.plan import Plan
 from recbole_atjt.noise.similar import near
-
-if TYPE_CHECKING:
-    from recbole_atjt.noise.spec import Plan
 
 Place = Callable[[Clicks, np.ndarray, float, np.random.Generator], np.ndarray]
 """Clicks, which of them are free, share and generator to the rows that are replaced."""

@@ -11,7 +11,7 @@ from recbole_atjt.data.clean import NOISE_FIELD, Interval, Truth, read_intervals
 from recbole_atjt.data.windows import Windows
 from recbole_atjt.errors import UsageError
 from recbole_atjt.noise.rows import plant_rows
-from recbole_atjt.noise.spec import Plan
+from recbole_atjt.noise.spec import plan_of
 from recbole_atjt.noise.truth import Fields
 from recbole_atjt.noise.windows import plant_windows
 
@@ -39,7 +39,7 @@ def plant(config: Any, parts: list[Any]) -> list[Any]:
         UsageError: A value is wrong, the data has too few clicks or items, or it has ready lists
             instead of histories.
     """
-    plan = Plan.of(config)
+    plan = plan_of(config)
     if plan is None:
         return parts
     train = parts[0]

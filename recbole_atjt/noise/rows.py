@@ -14,7 +14,7 @@ from recbole_atjt.data.clean import NOISE_FIELD
 from recbole_atjt.noise.clicks import Clicks
 from recbole_atjt.noise.insertion import Growth
 from recbole_atjt.noise.kinds import corrupt
-from recbole_atjt.noise.spec import Plan
+from recbole_atjt.noise.plan import Plan
 from recbole_atjt.noise.truth import Fields
 
 

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.noise.kinds import KINDS
+from recbole_atjt.noise.plan import BAIT, SEED, Plan
 
-SEED = 2020
-BAIT = 30
 _FORM = "KIND:SHARE[,KIND:SHARE], such as clickbait:0.3"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is planted.
+def plan_of(config: Any) -> Plan | None:
+    """Read it from a RecBole config; None where nothing is planted.
 
-    Args:
-        shares: Share of the training clicks (of the users, for ``users``) by kind, in (0, 1).
-        seed: Seed of the planting alone, at least 0.
-        items: Number of clickbait items, at least 2.
+    Raises:
+        UsageError: One of the three values is wrong; the line names it.
     """
-
-    shares: Mapping[str, float]
-    seed: int = SEED
-    items: int = BAIT
-
-    @classmethod
-    def of(cls, config: Any) -> Plan | None:
-        """Read it from a RecBole config; None where nothing is planted.
-
-        Raises:
-            UsageError: One of the three values is wrong; the line names it.
-        """
-        seed = _default(config["plant_seed"], SEED)
-        items = _default(config["plant_items"], BAIT)
-        return read_plan(config["plant"], seed, items)
+    seed = _default(config["plant_seed"], SEED)
+    items = _default(config["plant_items"], BAIT)
+    return read_plan(config["plant"], seed, items)
 
 
 def read_plan(plant: Any, seed: Any = SEED, items: Any = BAIT) -> Plan | None:

@@ -16,7 +16,7 @@ from recbole_atjt.data.windows import WindowBase, WindowColumns, Windows, find_w
 from recbole_atjt.noise.clicks import Clicks
 from recbole_atjt.noise.insertion import Growth
 from recbole_atjt.noise.kinds import Corrupted, corrupt
-from recbole_atjt.noise.spec import Plan
+from recbole_atjt.noise.plan import Plan
 from recbole_atjt.noise.truth import Fields
 
 
