@@ -20,27 +20,10 @@ from recbole_atjt.cli import main, parse_arguments
 from recbole_atjt.weighting.keys import explained_keys
 from recbole_atjt.weighting.table import strategy_names
 from tests.models import data_path
-from tests.runs import settings
+from tests.runs import arguments, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = "__import__('os').system('touch hacked')"
-
-
-def arguments(**changes: Any) -> list[str]:
-    """Return the command line of a short run; None leaves a key out."""
-    values = {
-        **settings(epochs=1),
-        "model": "SASRec",
-        "dataset": "tiny",
-        "weighting": "atjt",
-        "output_dir": "out",
-        **changes,
-    }
-    return [
-        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in values.items()
-        if value is not None
-    ]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
-from tests.runs import LEAVE_ONE_OUT, assemble
+from tests.runs import LEAVE_ONE_OUT, assemble, fit
 
 NEGATIVES = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}}
 RUNS: dict[str, dict[str, Any]] = {
@@ -29,24 +29,6 @@ RUNS: dict[str, dict[str, Any]] = {
     "autodenoise_s BPR": {"weighting": "autodenoise_s", "loss_type": "BPR", **NEGATIVES},
 }
 UNI10 = {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni10"}}
-
-
-class Rising(DenoisingTrainer):
-    """Finds each epoch better than the one before, so that each is saved."""
-
-    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
-        _, result = super()._valid_epoch(*args, **kwargs)
-        return float(self.epoch), result
-
-
-def fit(epochs: int, resume: str | None = None, **changes: Any) -> Any:
-    config, (train_data, valid_data, _), model = assemble("SASRec", epochs=epochs, **changes)
-    trainer = Rising(config, model)
-    if resume:
-        torch.manual_seed(12345)  # a new process knows nothing of the old one's random state
-        trainer.resume_checkpoint(resume, train_data)
-    trainer.fit(train_data, valid_data, verbose=False)
-    return trainer
 
 
 @pytest.mark.parametrize("name", RUNS)
