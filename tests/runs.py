@@ -142,6 +142,8 @@ def assemble(model: str, **changes: Any) -> tuple[DenoisingConfig, tuple[Any, An
 class Rising(DenoisingTrainer):
     """Finds each epoch better than the one before, so that each is saved."""
 
+    valid_data: Any
+
     def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
         _, result = super()._valid_epoch(*args, **kwargs)
         return float(self.epoch), result
@@ -154,6 +156,7 @@ def fit(epochs: int, resume: str | None = None, **changes: Any) -> Any:
     if resume:
         torch.manual_seed(12345)  # a new process knows nothing of the old one's random state
         trainer.resume_checkpoint(resume, train_data)
+    trainer.valid_data = valid_data
     trainer.fit(train_data, valid_data, verbose=False)
     return trainer
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,16 @@ from recbole_atjt.weighting.table import (
     strategy_keys,
     strategy_names,
 )
-from tests.outside import ENTRY_POINTS, write_sources
+from tests.outside import ENTRY_POINTS, announced, write_sources
 from tests.runs import arguments, settings, train
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def _announced(tmp_path: Path) -> Iterator[None]:
+    with announced(tmp_path / "site"):
+        yield
 
 
 def test_without_other_packages_there_are_ours() -> None:

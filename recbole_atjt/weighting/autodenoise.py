@@ -119,8 +119,10 @@ class AutoDenoise(Weighting):
     def weigh(self, evidence: Evidence) -> Tensor:
         """Draw the weights of a batch, ``[S]``; a training step also adds to Eq. 10's sum."""
         state = observe(evidence)
-        controller = self._controller(state.shape[1], state.device)
         learns = torch.is_grad_enabled()
+        if self.controller is None and not learns:  # what a new controller gives
+            return self.act(state.new_zeros(len(state), self.outputs))[0]
+        controller = self._controller(state.shape[1], state.device)
         with torch.autocast(state.device.type, enabled=False):
             weights, log_probability = self.act(controller(state))
             if learns:
