@@ -42,6 +42,7 @@ from recbole_atjt.model.table import find_model, own_models
 from recbole_atjt.report.result import RunResult
 from recbole_atjt.report.table import comparison
 from tests.runs import assemble, settings, train
+from tests.tiers import fast
 
 KEYS: dict[str, Any] = {
     "ael_hidden_sizes": [8, 5, 3],
@@ -482,7 +483,7 @@ def fit(resume: str | None = None, stop_after: int | None = None, **changes: Any
     return trainer
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 4, 9, 11])
+@pytest.mark.parametrize("stop_after", fast([1, 2, 4, 9, 11], [4]))
 def test_resume_in_any_stage_is_exact(stop_after: int) -> None:
     """Epochs 2 and 11 are the last of a stage."""
     whole = fit()

@@ -18,6 +18,7 @@ from recbole_atjt.weighting.autodenoise import AutoDenoise, observe
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.table import build_weighting
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train
+from tests.tiers import fast
 
 BOTH = ("autodenoise_h", "autodenoise_s")
 SIZES = {"autodenoise_hidden_sizes": [6, 5]}
@@ -189,7 +190,7 @@ def test_gathered_gradients_are_those_of_a_stored_epoch(name: str) -> None:
     assert float((naive[4].bias.detach()).abs().max()) > 0.01
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", fast(BOTH))
 def test_memory_does_not_grow_with_the_epoch(name: str) -> None:
     strategy = build(name)
 

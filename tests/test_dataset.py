@@ -35,6 +35,7 @@ from recbole_atjt.data import (
 from recbole_atjt.data.row_groups import Groups, leave_out_cuts
 from recbole_atjt.errors import UsageError
 from recbole_atjt.model.table import find_model, registered_models
+from tests.tiers import fast
 
 LOAD_COL = {
     "inter": ["user_id", "item_id", "rating", "timestamp"],
@@ -167,7 +168,7 @@ def test_batches_are_recboles(case: str) -> None:
     assert_same_batches(model, **settings)
 
 
-@pytest.mark.parametrize("model", ["SASRec", "DIEN"])
+@pytest.mark.parametrize("model", fast(["SASRec", "DIEN"]))
 @pytest.mark.parametrize(
     "numerical",
     [
@@ -186,6 +187,7 @@ def test_batches_with_sequence_fields_are_recboles(model: str, numerical: list[s
     )
 
 
+@pytest.mark.slow
 def test_batches_of_ml_100k_are_recboles() -> None:
     assert_same_batches(
         "SASRec",
@@ -282,7 +284,7 @@ def test_split_by_user(model: str) -> None:
     assert rows[1] != rows[2]
 
 
-@pytest.mark.parametrize("order", ["TO", "RO"])
+@pytest.mark.parametrize("order", fast(["TO", "RO"]))
 @pytest.mark.parametrize("mode", ["full", "uni5", "labeled"])
 @pytest.mark.parametrize(
     "split",

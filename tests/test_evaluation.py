@@ -25,6 +25,7 @@ from recbole_atjt.evaluation.values import (
     gives_probabilities,
     recorded_predictions,
 )
+from tests.tiers import fast
 
 RANKING = ["Hit", "NDCG", "MRR", "GAUC"]
 SETTINGS: dict[str, Any] = {
@@ -185,7 +186,7 @@ def test_full_sort_equals_a_naive_loop(build: Build, model_name: str) -> None:
         ("DCN", "full", {"RS": [0.6, 0.2, 0.2]}),
     ],
 )
-@pytest.mark.parametrize("eval_batch_size", [128, 16])
+@pytest.mark.parametrize("eval_batch_size", fast([128, 16]))
 def test_every_metric_is_the_one_plain_recbole_gives(
     build: Build, model_name: str, mode: str, split: Any, eval_batch_size: int
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import recbole_atjt
 from tests.pairs import CONTEXT, SEQUENTIAL, settings_of
+from tests.tiers import fast
 
 
 def test_there_are_49() -> None:
@@ -15,7 +16,7 @@ def test_there_are_49() -> None:
     assert len(CONTEXT) == 18
 
 
-@pytest.mark.parametrize("model", [*SEQUENTIAL, *CONTEXT])
+@pytest.mark.parametrize("model", fast([*SEQUENTIAL, *CONTEXT], ["SASRec", "WideDeep"]))
 def test_trains_an_epoch_with_atjt(model: str) -> None:
     result = recbole_atjt.run(
         model, "tiny", "atjt", 7, config_dict=settings_of(model), output_dir="out"

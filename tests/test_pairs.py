@@ -5,27 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tests.pairs import MODELS, WEIGHTING, documented, generic, outcome, table_of
+from tests.tiers import fast
 
 #: One of each family, for the fast tier.
 FEW = ("SASRec", "WideDeep")
 
 
-def assert_as_documented(model: str) -> None:
+@pytest.mark.parametrize("model", fast(MODELS, FEW))
+def test_every_strategy_trains_every_model_that_the_table_says(model: str) -> None:
     table = documented()
     for weighting in WEIGHTING:
         found = generic(model, outcome(model, weighting))
         assert found == table[model, weighting], "run 'python docs/generate.py --pairs'"
-
-
-@pytest.mark.parametrize("model", FEW)
-def test_every_strategy_trains_a_model_of_each_family(model: str) -> None:
-    assert_as_documented(model)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", [model for model in MODELS if model not in FEW])
-def test_every_strategy_trains_every_model_that_the_table_says(model: str) -> None:
-    assert_as_documented(model)
 
 
 def test_the_table_is_whole() -> None:

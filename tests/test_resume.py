@@ -12,6 +12,7 @@ import torch
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
 from tests.runs import LEAVE_ONE_OUT, assemble, fit
+from tests.tiers import fast
 
 NEGATIVES = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}}
 RUNS: dict[str, dict[str, Any]] = {
@@ -31,7 +32,7 @@ RUNS: dict[str, dict[str, Any]] = {
 UNI10 = {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni10"}}
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", fast(RUNS, ["none", "atjt"]))
 def test_two_epochs_and_two_more_are_four(name: str) -> None:
     changes = {**RUNS[name], **UNI10}
     whole = fit(4, **changes)

@@ -12,6 +12,7 @@ import pytest
 from recbole_atjt.weighting.table import STRATEGIES
 from tests.outside import announced
 from tests.strategy_contract import KINDS, LAWS, TRAINING_LAWS, Subject, weights_are_weights
+from tests.tiers import fast
 
 TABLE = {name: Subject(name) for name, strategy in STRATEGIES.items() if strategy is not None}
 #: Settings beside the defaults under which a strategy is another one.
@@ -61,6 +62,6 @@ def test_laws(name: str, law: Callable[[Subject], None]) -> None:
 
 
 @pytest.mark.parametrize("law", TRAINING_LAWS, ids=called)
-@pytest.mark.parametrize("name", [*TABLE, *OUTSIDE])
+@pytest.mark.parametrize("name", fast([*TABLE, *OUTSIDE], ["atjt", "declared"]))
 def test_laws_of_training(name: str, law: Callable[[Subject], None]) -> None:
     law(SUBJECTS[name])

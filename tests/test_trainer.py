@@ -21,6 +21,7 @@ from recbole_atjt import DenoisingRecommender, DenoisingTrainer, TrainingError, 
 from recbole_atjt.training.optimizer import JointOptimizer
 from tests.models import data_path
 from tests.runs import assemble, settings, train
+from tests.tiers import fast
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,7 +40,7 @@ def changed(before: dict[str, Tensor], module: torch.nn.Module) -> bool:
     return any(not torch.equal(before[k], value) for k, value in module.state_dict().items())
 
 
-@pytest.mark.parametrize("loss_type", ["CE", "BPR", "BCE"])
+@pytest.mark.parametrize("loss_type", fast(["CE", "BPR", "BCE"]))
 def test_a_step_updates_both_networks(loss_type: str) -> None:
     trainer, train_data, _ = prepared(
         loss_type=loss_type,
