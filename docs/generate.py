@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from importlib import import_module
 from inspect import getdoc
 from pathlib import Path
 from typing import Any
@@ -215,8 +216,7 @@ def measure_pairs(names: Iterable[str] | None) -> None:
     Args:
         names: Strategies; None for all. Of others the document's outcomes stay.
     """
-    from tests import pairs
-
+    pairs: Any = import_module("tests.pairs")
     found = pairs.documented()
     for model in pairs.MODELS:
         print(model, flush=True)

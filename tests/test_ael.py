@@ -413,7 +413,7 @@ def test_the_optimiser_is_the_stages() -> None:
         assert isinstance(train_data, UserDataLoader)
 
 
-@pytest.mark.parametrize("combine", PARENTS)
+@pytest.mark.parametrize("combine", fast(PARENTS))
 def test_a_parent_alone_is_the_one_inside_the_ensemble(combine: str) -> None:
     whole = watched()
     alone = watched(ael_combine=combine)

@@ -264,7 +264,7 @@ def order(good: Tensor, bad: Tensor) -> float:
     return float((apart > 0).float().mean() + 0.5 * (apart == 0).float().mean())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", fast(range(3)))
 @pytest.mark.parametrize(
     ("name", "rate", "epochs", "reward_of"),
     [
@@ -335,7 +335,7 @@ def test_the_recommender_takes_no_gradient_from_the_controller() -> None:
     assert all(p.grad is None for p in controller(model.weighting).parameters())
 
 
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "MF", "DIN", "WideDeep", "BPR"])
+@pytest.mark.parametrize("model", fast(["SASRec", "MF", "WideDeep", "GRU4Rec", "DIN", "BPR"], 3))
 @pytest.mark.parametrize("weighting", BOTH)
 def test_models_train(model: str, weighting: str) -> None:
     run, _ = train(model, weighting, epochs=2, **SIZES)

@@ -142,7 +142,7 @@ def test_targets_of_windows_by_a_naive_loop(model: str) -> None:
 
 
 @pytest.mark.parametrize("eval_args", [CHRONOLOGICAL, LEAVE_ONE_OUT], ids=["RS", "LS"])
-@pytest.mark.parametrize("model", ["GRU4Rec", "WideDeep", "BPR"])
+@pytest.mark.parametrize("model", fast(["GRU4Rec", "WideDeep", "BPR"]))
 @pytest.mark.parametrize("clean", [CLEAN, {"is_noise": "[0,0]"}, {"rating": "[3,4)", **{
     "is_noise": [0, 0], "timestamp": "(-inf,600];(700,inf)"}}])  # fmt: skip
 def test_only_rows_of_validation_and_test_go(
@@ -317,7 +317,7 @@ IMPOSSIBLE = {"clean_eval": {"rating": "[6,inf)"}}
         ),
     ],
 )
-@pytest.mark.parametrize("model", ["GRU4Rec", "BPR"])
+@pytest.mark.parametrize("model", fast(["GRU4Rec", "BPR"]))
 def test_refusals(model: str, changes: dict[str, Any], line: str) -> None:
     write_rated()
     assert line in refusal(model, **changes)

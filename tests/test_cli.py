@@ -21,7 +21,6 @@ from recbole_atjt.weighting.keys import explained_keys
 from recbole_atjt.weighting.table import strategy_names
 from tests.models import data_path
 from tests.runs import arguments, settings
-from tests.tiers import fast
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = "__import__('os').system('touch hacked')"
@@ -267,7 +266,8 @@ def started(*command: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("start", fast([[str(ROOT / "run_atjt.py")], ["-m", "recbole_atjt"]]))
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [[str(ROOT / "run_atjt.py")], ["-m", "recbole_atjt"]])
 def test_both_ways_to_start_it(start: list[str]) -> None:
     process = started(*start, *arguments(seed=CODE, model="SASRec"))
     out, error = process.communicate(timeout=60)

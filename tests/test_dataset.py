@@ -161,7 +161,7 @@ SAME: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", SAME)
+@pytest.mark.parametrize("case", fast(SAME, 5))
 def test_batches_are_recboles(case: str) -> None:
     write_tiny()
     model, settings = SAME[case]
@@ -217,7 +217,7 @@ def test_batches_of_all_ml_100k_are_recboles(split: Any, model: str, mode: str) 
     )
 
 
-@pytest.mark.parametrize("model", ["FEARec", "BERT4Rec", "DIEN", "S3Rec"])
+@pytest.mark.parametrize("model", fast(["FEARec", "BERT4Rec", "DIEN", "S3Rec"]))
 def test_models_that_look_into_the_dataset_lose_as_with_recboles(model: str) -> None:
     write_tiny()
     options: dict[str, Any] = {} if model == "DIEN" else dict(CE)
@@ -359,7 +359,7 @@ def test_the_history_is_the_only_new_feature_of_context_models() -> None:
     assert "rating_list" not in batch
 
 
-@pytest.mark.parametrize("name", CONTEXT_MODELS)
+@pytest.mark.parametrize("name", fast(CONTEXT_MODELS, 4))
 def test_every_context_model_reacts_to_history(name: str) -> None:
     write_tiny()
     config = configure(name, mlp_hidden_size=[8, 8])

@@ -230,7 +230,7 @@ def test_resuming_needs_the_training_data() -> None:
         trainer.resume_checkpoint("somewhere.safetensors")
 
 
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "DIN"])
+@pytest.mark.parametrize("model", fast(["SASRec", "GRU4Rec", "DIN"]))
 def test_recboles_own_objects_train_with_atjt(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """RecBole's Config, eager dataset, loaders and model give what our lazy ones give."""
     changes: dict[str, Any] = {"weighting": "atjt", "atjt_groups": 3}
