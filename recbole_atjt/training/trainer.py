@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -22,13 +20,14 @@ from recbole_atjt.checkpoint.run import (
 )
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
-from recbole_atjt.errors import AtjtError, TrainingError, UsageError, in_one_line
+from recbole_atjt.errors import TrainingError, UsageError
 from recbole_atjt.evaluation.revised import RevisedValidation
 from recbole_atjt.evaluation.values import ValueMetrics
-from recbole_atjt.host.refusals import raised_by_recbole
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
+from recbole_atjt.training.failures import named_failures
+from recbole_atjt.training.notes import EpochNotes
 from recbole_atjt.training.optimizer import JointOptimizer
 from recbole_atjt.training.recommender import DenoisingRecommender
 from recbole_atjt.training.reward import Reward
@@ -65,14 +64,23 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         self.saved_model_file = self.saved_model_file[: -len(".pth")] + ".safetensors"
         self.best_epoch = -1
         self.epoch_seconds: list[float] = []
-        self.warnings: list[str] = []
-        self.history: list[dict[str, float]] = []
+        self._notes = EpochNotes()
         self.loader: Any = None
         self.epoch = self.batch = 0
         self._verified = False
         self._values = ValueMetrics(config, model)
         self._revised = RevisedValidation.of(config, model)
         self._reward = Reward.of(self.weighting)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """What the strategy said of each epoch, ``epoch`` and ``mean_weight`` among the names."""
+        return self._notes.history
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the strategy complained about, a line each."""
+        return self._notes.complaints
 
     @property
     def weighting(self) -> Any:
@@ -132,16 +140,18 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         self.epoch, self.batch = epoch_idx, 0
         if self.weighting is not None:
             self.model.start_epoch(epoch_idx)
-            with self._named_failures():
+            with named_failures(self):
                 self._verify(batches)
             batches = batches.epoch(self.weighting.phases(epoch_idx))
         start = perf_counter()
-        with self._named_failures():
+        with named_failures(self):
             losses = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(perf_counter() - start)
         if self.weighting is not None:
             self.weighting.end_epoch(epoch_idx)
-            self._note_epoch(epoch_idx)
+            complaint = self._notes.take(epoch_idx, self.weighting)
+            if complaint is not None:
+                self.logger.warning(complaint)
         return losses
 
     def _verify(self, loader: PhaseLoader) -> None:
@@ -152,47 +162,11 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         with kept():
             verify_seam(self.bare_model.train(), loader.first_batch().to(self.device))
 
-    @contextmanager
-    def _named_failures(self) -> Iterator[None]:
-        """Say where training failed; a model that RecBole cannot even start has wrong settings."""
-        where = f"epoch {self.epoch}, batch "
-        try:
-            yield
-        except TrainingError as error:
-            raise TrainingError(
-                f"{where}{self.batch}: {error}: try {self._remedies()}; {self.what_is_saved()}"
-            ) from error
-        except (AtjtError, MemoryError):
-            raise
-        except Exception as error:
-            first = self.batch == 0 and self.epoch == self.start_epoch
-            if not (first and raised_by_recbole(error)):
-                raise
-            hint = ""
-            if isinstance(error, KeyError):
-                hint = " is missing: see load_col, threshold and train_neg_sample_args"
-            raise TrainingError(
-                f"model={self.config['model']} fails on its first batch: {in_one_line(error)}{hint}"
-            ) from error
-
-    def _note_epoch(self, epoch: int) -> None:
-        """Keep what the strategy says of the epoch, and warn where it complains."""
-        self.history.append({"epoch": float(epoch), **self.weighting.describe()})
-        complaint = self.weighting.complaint()
-        if complaint is not None:
-            self.warnings.append(f"epoch {epoch}: {complaint}")
-            self.logger.warning(self.warnings[-1])
-
     def what_is_saved(self) -> str:
         """Say in one clause which model is kept where."""
         if self.best_epoch < 0:
             return "no model was saved before"
         return f"the best model (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
-
-    def _remedies(self) -> str:
-        own = self.weighting.remedies() if self.weighting is not None else ()
-        rates = [f"learning_rate (now {self.learning_rate})", *own]
-        return f"a smaller {' or '.join(rates)}, or clip_grad_norm={{max_norm: 1.0}}"
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
@@ -207,21 +181,15 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
             return str(super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses))
         main = losses[0] if isinstance(losses, tuple) else losses
         line = str(super()._generate_train_loss_output(epoch_idx, s_time, e_time, main))[:-1]
-        for name, value in self._figures_of(epoch_idx).items():
+        for name, value in self._notes.figures_of(epoch_idx).items():
             line += f", {set_color(name.replace('_', ' '), 'blue')}: {value:.4f}"
         return f"{line}]"
-
-    def _figures_of(self, epoch: int) -> dict[str, float]:
-        last = self.history[-1] if self.history else {}
-        if last.get("epoch") != epoch:
-            return {}
-        return {name: value for name, value in last.items() if name != "epoch"}
 
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
         super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
-        for name, value in self._figures_of(epoch_idx).items():
+        for name, value in self._notes.figures_of(epoch_idx).items():
             self.tensorboard.add_scalar(f"Weighting/{name}", value, epoch_idx)
 
     def state(self, epoch: int) -> TrainingState:
