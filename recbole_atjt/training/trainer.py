@@ -1,4 +1,4 @@
-"""RecBole's Trainer with single verbs overridden: phases, two optimisers, safe checkpoints."""
+"""The trainer: RecBole's, with single verbs overridden for phases and two optimisers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.trainer import Trainer
 from recbole.utils import set_color
-from torch import Tensor, nn
+from torch import nn
 
-from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.checkpoint.run import (
     TrainingState,
@@ -21,23 +18,21 @@ from recbole_atjt.checkpoint.run import (
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.errors import TrainingError, UsageError
-from recbole_atjt.evaluation.revised import RevisedValidation
-from recbole_atjt.evaluation.values import ValueMetrics
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
+from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
 from recbole_atjt.training.notes import EpochNotes
 from recbole_atjt.training.optimizer import JointOptimizer
-from recbole_atjt.training.recommender import DenoisingRecommender
 from recbole_atjt.training.reward import Reward
 
 
-class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
+class DenoisingTrainer(EvaluatingTrainer):
     """Trains a :class:`DenoisingRecommender`; a bare RecBole model trains exactly as in RecBole.
 
-    Value metrics, the revised validation and a strategy's reward are parts that it asks where
-    RecBole's verbs come by.
+    A strategy's phases, optimiser, notes and reward are parts that it asks where RecBole's verbs
+    come by; evaluation is its base's.
 
     Args:
         config: RecBole's ``Config`` or ours.
@@ -47,9 +42,7 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         UsageError: A model that is trained in stages, which has a trainer of its own.
     """
 
-    saved_model_file: str
     start_epoch: int
-    item_tensor: Any
     #: Whether it trains models in stages.
     trains_in_stages = False
 
@@ -61,15 +54,12 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
                 "recbole_atjt.StagedTrainer, or recbole_atjt.assemble, which chooses it"
             )
         super().__init__(config, model)
-        self.saved_model_file = self.saved_model_file[: -len(".pth")] + ".safetensors"
         self.best_epoch = -1
         self.epoch_seconds: list[float] = []
         self._notes = EpochNotes()
         self.loader: Any = None
         self.epoch = self.batch = 0
         self._verified = False
-        self._values = ValueMetrics(config, model)
-        self._revised = RevisedValidation.of(config, model)
         self._reward = Reward.of(self.weighting)
 
     @property
@@ -81,16 +71,6 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
     def warnings(self) -> list[str]:
         """What the strategy complained about, a line each."""
         return self._notes.complaints
-
-    @property
-    def weighting(self) -> Any:
-        """The model's strategy; None for plain training."""
-        return self.model.weighting if isinstance(self.model, DenoisingRecommender) else None
-
-    @property
-    def bare_model(self) -> Any:
-        """The RecBole model itself, without the wrapper."""
-        return self.model.recommender if self.weighting is not None else self.model
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
@@ -248,74 +228,8 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         self.saved_model_file = path
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
-    def _load_best(self, path: str) -> None:
-        loaded = load_checkpoint(path, device=self.device)
-        self._refuse_unfinished(path, loaded)
-        load_model(self.bare_model, loaded)
-        self.logger.info(f"Loading model structure and parameters from {path}")
-
-    def _refuse_unfinished(self, path: str, loaded: Checkpoint) -> None:
-        """Refuse a checkpoint that is none to evaluate yet; without stages there is none."""
-
-    @torch.no_grad()
-    def evaluate(
-        self,
-        eval_data: Any,
-        load_best_model: bool = True,
-        model_file: str | None = None,
-        show_progress: bool = False,
-    ) -> Any:
-        """Evaluate as RecBole does, and add the value metrics to its result.
-
-        The best model comes from a checkpoint without pickle.
-
-        Raises:
-            UsageError: Ranking metrics on labelled data, which offers no candidates to rank.
-            TrainingError: The model gives scores that are not numbers.
-        """
-        if eval_data and load_best_model:
-            self._load_best(model_file or self.saved_model_file)
-        self._values.start()
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-        if result is not None and self._values.metrics:
-            values = self._values.results()
-            self.wandblogger.log_eval_metrics(values, head="eval")
-            result.update(values)
-        return result
-
-    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
-        found = super()._full_sort_batch_eval(batched_data)
-        self._values.collect_ranking(*found[1:])
-        return found
-
-    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
-        with self._values.collecting_candidates(batched_data):
-            return super()._neg_sample_batch_eval(batched_data)
-
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
-        if self._revised is None:
-            score, result = super()._valid_epoch(valid_data, show_progress)
-        else:
-            self._know_items(valid_data)
-            with self._revised.remaining(valid_data, self) as rest:
-                score, result = super()._valid_epoch(rest, show_progress)
+        score, result = super()._valid_epoch(valid_data, show_progress)
         if self._reward is not None:
             self._reward.hand_on(result)
         return score, result
-
-    def _know_items(self, eval_data: Any) -> None:
-        """Set what RecBole's ``evaluate`` sets before it scores a batch."""
-        self.tot_item_num = eval_data._dataset.item_num
-        if self.item_tensor is None and isinstance(eval_data, FullSortEvalDataLoader):
-            self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
-
-    def rank(self, batch: Any) -> Tensor:
-        """Return the scores of all items of a batch of rankings, ``[Q, n_items]``."""
-        scores: Tensor = super()._full_sort_batch_eval(batch)[1]
-        return scores
-
-    def score(self, batch: Any) -> Tensor:
-        """Return the score of each row of a batch of candidates, ``[rows]``."""
-        interaction = batch[0]
-        scores: Tensor = self._spilt_predict(interaction, len(interaction)).flatten()
-        return scores
