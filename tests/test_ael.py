@@ -223,7 +223,7 @@ def naive_parents(model: AEL, x: Tensor, user: Tensor) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("combine", COMBINATIONS)
+@pytest.mark.parametrize("combine", fast(COMBINATIONS, 2))
 def test_what_is_combined(combine: str) -> None:
     model = built().eval()
     assert model.gate is not None
@@ -371,7 +371,7 @@ def watched(**changes: Any) -> Watched:
     return trainer
 
 
-@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("saved", fast([True, False]))
 def test_frozen_experts_stay_as_they_were(saved: bool) -> None:
     config, (train_data, valid_data, _), model = assemble("AEL", **KEYS)
     trainer = Watched(config, model)

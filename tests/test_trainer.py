@@ -94,6 +94,7 @@ def test_clipping_touches_the_recommender_only() -> None:
     assert changed(recognizers, trainer.weighting.recognizers)
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_sequence_trains() -> None:
     """There are fewer other sequences than batches in one phase: some go without."""
     trainer, train_data, _ = prepared(train_batch_size=1, epochs=1)
