@@ -77,7 +77,7 @@ def load(arguments: argparse.Namespace, library: str) -> tuple[Any, Any]:
     import recbole_atjt  # noqa: F401
 
     if library == "ours":
-        from recbole_atjt.data import create_dataset
+        from recbole_atjt import create_dataset
     else:
         from recbole.data import create_dataset
     settings = {

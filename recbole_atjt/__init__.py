@@ -8,7 +8,7 @@ install.apply()
 
 from recbole_atjt.assembly import Assembled, assemble
 from recbole_atjt.config import DenoisingConfig
-from recbole_atjt.data.prepare import create_dataset, prepare_loaders
+from recbole_atjt.loading import create_dataset, prepare_loaders
 from recbole_atjt.errors import AtjtError, TrainingError, UsageError
 from recbole_atjt.evaluation import f1
 from recbole_atjt.experiment import run

@@ -9,11 +9,11 @@ from typing import Any
 from recbole.utils import init_seed
 from torch import nn
 
-from recbole_atjt.data.prepare import create_dataset, prepare_loaders
 from recbole_atjt.dropout import speed_up_dropout
 from recbole_atjt.host.plain import with_values
 from recbole_atjt.host.refusals import refusals_of_recbole
 from recbole_atjt.host.traits import traits_of
+from recbole_atjt.loading import create_dataset, prepare_loaders
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.training.pretraining import (
     build_pretrained,

@@ -28,6 +28,7 @@ from recbole_atjt.host.refusals import refusals_of_recbole
 from recbole_atjt.model.pointwise import pointwise
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.model.table import find_model, model_keys
+from recbole_atjt.noise.spec import plan_of
 from recbole_atjt.settings.declared import read_settings
 from recbole_atjt.settings.explained import declared_keys, package_keys
 from recbole_atjt.settings.resources import properties_path
@@ -133,6 +134,7 @@ class DenoisingConfig(Config):
         if "weighting" in final and final["weighting"] is None:
             final["weighting"] = "none"
         check_settings(final)
+        plan_of(final)
         self._check_own_model(final)
         ours = {item.key for item in explained_keys()} - {item.key for item in package_keys()}
         ours |= {"weighting"} | _keys_of_others(self.external_config_dict)

@@ -20,17 +20,16 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import ModelType, init_seed
 
+from recbole_atjt import create_dataset, prepare_loaders
 from recbole_atjt.data import (
     ContextWindowDataset,
     DIENWindowDataset,
     KGWindowDataset,
     SequentialWindowDataset,
     Windows,
-    create_dataset,
     ensure_files,
     files,
     header_columns,
-    prepare_loaders,
 )
 from recbole_atjt.data.row_groups import Groups, leave_out_cuts
 from recbole_atjt.errors import UsageError

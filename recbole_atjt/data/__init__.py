@@ -9,7 +9,6 @@ from recbole_atjt.data.dataset import (
 )
 from recbole_atjt.data.files import ensure_files, header_columns
 from recbole_atjt.data.history import History
-from recbole_atjt.data.prepare import create_dataset, prepare_loaders
 from recbole_atjt.data.ranking import UnseenWindowSortDataLoader, WindowSortDataLoader
 from recbole_atjt.data.windows import Windows
 
@@ -23,8 +22,6 @@ __all__ = [
     "WindowSortDataLoader",
     "WindowedDataset",
     "Windows",
-    "create_dataset",
     "ensure_files",
     "header_columns",
-    "prepare_loaders",
 ]

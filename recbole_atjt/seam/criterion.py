@@ -14,6 +14,7 @@ from recbole_atjt.errors import UsageError
 from recbole_atjt.seam.adapters import find_adapter
 from recbole_atjt.seam.per_sample import KNOWN_TYPES, is_known_function, unreduced
 from recbole_atjt.seam.reduction import Record, Reducer
+from recbole_atjt.seam.scores import scores_of
 from recbole_atjt.seam.substitution import substituted
 
 #: Names that RecBole's models give their main criterion.
@@ -96,6 +97,7 @@ class _Weighted(nn.Module):
         """Return a scalar, or weighted elements where the original leaves the mean to the model."""
         rows = self.reducer.rows
         losses, share, reduction = unreduced(self.criterion, rows, args, kwargs)
+        self.reducer.record.scores = scores_of(self.criterion, rows, args)
         loss = losses.flatten() if losses.shape[:1] == (rows,) else losses
         if reduction == "none":
             return losses * self.reducer.weigh(loss).view_as(losses)

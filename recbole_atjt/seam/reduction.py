@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.seam.scores import Scores
 
 
 def weighted_mean(loss: Tensor, weights: Tensor, share: Tensor | None = None) -> Tensor:
@@ -77,11 +78,13 @@ class Record:
         loss: Per-sample losses of the last call, detached, ``[rows]``; None before any call.
         share: The last call's share of each sample (see :func:`weighted_mean`); None if all equal.
         calls: How many losses came by.
+        scores: What the last call compared, where the criterion shows it.
     """
 
     loss: Tensor | None = None
     share: Tensor | None = None
     calls: int = 0
+    scores: Scores = field(default_factory=Scores)
 
 
 class Reducer:

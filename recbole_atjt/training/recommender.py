@@ -15,9 +15,11 @@ from recbole_atjt.data.clean import Truth
 from recbole_atjt.data.loaders import PairedBatch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.model.staged import refuse_staged
+from recbole_atjt.noise.planting import planted_truth
 from recbole_atjt.seam.criterion import Seam
 from recbole_atjt.seam.reduction import repeat_for_negatives
 from recbole_atjt.seam.representation import Representations
+from recbole_atjt.seam.scores import Scores
 from recbole_atjt.weighting.base import Evidence, Weighting
 from recbole_atjt.weighting.table import build_weighting, weighting_of
 
@@ -56,10 +58,12 @@ class DenoisingRecommender(AbstractRecommender):
         self.weighting = weighting
         self.seam = Seam(recommender) if weighting is not None else None
         self._epoch = 0
-        self._truth = Truth.of(config, dataset)
+        self._truth = planted_truth(config) or Truth.of(config, dataset)
         self.user_field, self.item_field = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
         self.history_field = self.item_field + config["LIST_SUFFIX"]
         self.label_field = config["LABEL_FIELD"]
+        self.negative_field = config["NEG_PREFIX"] + self.item_field
+        self.n_items = dataset.item_num
         if weighting is not None and weighting.needs_history:
             self._require_history(dataset, name)
         self._views: Representations | None = None
@@ -89,22 +93,23 @@ class DenoisingRecommender(AbstractRecommender):
         sequences = getattr(interaction, "sequences", None) or rows
 
         def weigh(loss: Tensor) -> Tensor:
-            evidence = self._evidence(interaction, loss, sequences, group)
+            evidence = self._evidence(interaction, loss, sequences, group, record.scores)
             weights: Tensor = weighting(evidence)
             if weights.shape == (sequences,):
                 weights = repeat_for_negatives(weights, rows)
             return weights
 
         watching = self._views.watching() if self._views is not None else nullcontext()
-        with watching, self.seam.reducing(weigh, rows):
+        with watching, self.seam.reducing(weigh, rows) as record:
             weighted = self.recommender.calculate_loss(interaction)
-        if not self.weighting.wants_other_groups:
-            return weighted  # type: ignore[no-any-return]
         parts = weighted if isinstance(weighted, tuple) else (weighted,)
+        if not weighting.wants_other_groups:
+            own = weighting.evidence_loss()
+            return weighted if own is None else (*parts, own)
         others = interaction.others if isinstance(interaction, PairedBatch) else None
         if others is None:  # more batches than other sequences: this one goes without
             return (*parts, torch.zeros_like(parts[0]))
-        extra = self.weighting.auxiliary_loss(group, *others)
+        extra = weighting.auxiliary_loss(group, *others)
         return weighted if extra is None else (*parts, extra)
 
     def start_epoch(self, epoch: int) -> None:
@@ -114,14 +119,24 @@ class DenoisingRecommender(AbstractRecommender):
             self.weighting.start_epoch(epoch)
 
     def _evidence(
-        self, interaction: Interaction, loss: Tensor, sequences: int, group: int
+        self, interaction: Interaction, loss: Tensor, sequences: int, group: int, scores: Scores
     ) -> Evidence:
         history = label = None
         if self.history_field in interaction:
             history = interaction[self.history_field][:sequences]
         if self.label_field in interaction:
             label = interaction[self.label_field]
-        item = interaction[self.item_field][:sequences]
+        items = interaction[self.item_field]
+        item, negative = items[:sequences], None
+        if self.negative_field in interaction:
+            negative = interaction[self.negative_field]
+        elif label is not None and len(items) > sequences:
+            negative = items[sequences:]
+        logits, pair = scores.logits, None
+        if logits is not None and logits.shape != (sequences, self.n_items):
+            logits = None
+        if scores.positive is not None and scores.negative is not None:
+            pair = scores.positive, scores.negative
         true = self._truth.holds(interaction)
         representation = item_embedding = None
         if self._views is not None:
@@ -137,6 +152,9 @@ class DenoisingRecommender(AbstractRecommender):
             group=group,
             representation=representation,
             item_embedding=item_embedding,
+            logits=logits,
+            pair=pair,
+            negative=negative,
             true=None if true is None else true[:sequences],
         )
 

@@ -39,6 +39,12 @@ class Evidence:
             ``[S, d]``; None unless the strategy ``needs_representation``.
         item_embedding: The model's embedding of each target item, detached, ``[S, e]``; None as
             well.
+        logits: Scores of all items for each sequence, up to a constant of each, detached,
+            ``[S, n_items]``; None where the model's loss is no softmax over items.
+        pair: Scores of each row's positive and sampled negative, detached, ``[B]`` each; None
+            where the model's loss compares none.
+        negative: Sampled negative items: of the rows after the first S where rows are labelled,
+            ``[B - S]``, of each row where pairs are compared, ``[B]``; None where there are none.
         true: Whether each sequence's target is known to be no noise, ``[S]``; None where the data
             does not know. It goes into the report; a strategy that reads it is an oracle.
     """
@@ -52,6 +58,9 @@ class Evidence:
     group: int = 0
     representation: Tensor | None = None
     item_embedding: Tensor | None = None
+    logits: Tensor | None = None
+    pair: tuple[Tensor, Tensor] | None = None
+    negative: Tensor | None = None
     true: Tensor | None = None
 
 
@@ -131,6 +140,18 @@ class Weighting(nn.Module):
             A scalar, or None where the strategy has no loss of its own.
         """
         return None
+
+    def evidence_loss(self) -> Tensor | None:
+        """Return the strategy's own loss on the sequences that it has just weighed, scaled.
+
+        Returns:
+            A scalar, or None where the strategy has no such loss.
+        """
+        return None
+
+    def suspects(self, count: int) -> list[tuple[int, float]]:
+        """Return the items held most responsible for noise, with their share of it; none here."""
+        return []
 
     @property
     def groups(self) -> int:

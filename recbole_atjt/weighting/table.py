@@ -15,8 +15,10 @@ from recbole_atjt.settings.declared import DeclaredSettings, declare, read_setti
 from recbole_atjt.settings.explained import Explained, declared_keys
 from recbole_atjt.weighting.autodenoise import HardAutoDenoise, SoftAutoDenoise
 from recbole_atjt.weighting.base import Weighting
+from recbole_atjt.weighting.channel import NoiseChannel
 from recbole_atjt.weighting.frequency import InverseFrequency
 from recbole_atjt.weighting.loss_based import ReweightedLoss, TruncatedLoss
+from recbole_atjt.weighting.oracle import Oracle
 from recbole_atjt.weighting.recognition import (
     AuxiliaryTaskJointTraining,
     DirectNoiseRecognition,
@@ -29,11 +31,13 @@ STRATEGIES: dict[str, type[Weighting] | None] = {
     "frequency": InverseFrequency,
     "t_ce": TruncatedLoss,
     "r_ce": ReweightedLoss,
+    "channel": NoiseChannel,
     "atjt": AuxiliaryTaskJointTraining,
     "wat": WithoutAuxiliaryTask,
     "dnr": DirectNoiseRecognition,
     "autodenoise_h": HardAutoDenoise,
     "autodenoise_s": SoftAutoDenoise,
+    "oracle": Oracle,
 }
 """This package's own; None: nothing is weighted, the training is plain RecBole's."""
 

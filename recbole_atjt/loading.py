@@ -24,6 +24,7 @@ from recbole_atjt.data.ranking import ranking_loader
 from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.traits import traits_of
+from recbole_atjt.noise.planting import plant
 
 _CLASS_OF_READING: dict[str, type[Any]] = {
     "negatives": DIENWindowDataset,
@@ -136,6 +137,7 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     """
     parts = dataset.build()
     _refuse_empty_parts(config, parts)
+    parts = plant(config, parts)
     clean = drop_false_positives(config, parts)
     try:
         samplers = _create_samplers(config, dataset, parts, clean)

@@ -1,0 +1,88 @@
+"""CHANNEL: noise recognised by the recommender's own likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recbole_atjt.settings.declared import DeclaredSettings, key
+from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.likelihood import log_likelihood
+from recbole_atjt.weighting.mixture import NoiseMixture
+
+
+@dataclass(frozen=True)
+class NoiseChannelSettings(DeclaredSettings):
+    """Where share and distribution of the noise start, and how they are learned."""
+
+    channel_share: float = key(
+        0.5,
+        "Share of noise that learning starts from, in [0, 1); it comes down by itself, a start "
+        "that is too low stays there.",
+        within="[0, 1)",
+    )
+    channel_learn: bool = key(
+        True, "Whether share and distribution of the noise are learned after each epoch."
+    )
+    channel_cap: float = key(0.6, "Largest share of noise, in [0, 1).", within="[0, 1)")
+    channel_warmup: int = key(
+        1, "First epochs in which every sequence has weight 1.", within="[0, inf)"
+    )
+    channel_smoothing: float = key(
+        0.1,
+        "Weight of the items' training frequencies in the distribution of the noise, relative to "
+        "what was found; at least 0.",
+        within="[0, inf)",
+    )
+
+
+class NoiseChannel(Weighting):
+    r"""Channel: sequences weigh what the mixture of clean clicks and noise says of them.
+
+    .. math:: r_i = \frac{(1-e) \, p(y_i|s_i)}{(1-e) \, p(y_i|s_i) + e \, q(y_i)}
+
+    without a gradient, so that :math:`\sum_i r_i l_i` has the gradient of
+    :math:`-\sum_i \log((1-e) p + e q)`: EM, or forward correction with a channel that does not look
+    at the history (Goldberger & Ben-Reuven 2017; Patrini et al. 2017). A rare, hard item keeps its
+    weight, since q gives it little too. Share e and distribution q are learned after each epoch
+    (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); where nothing tells of noise e goes to
+    0 and the training is plain.
+    """
+
+    settings_class = NoiseChannelSettings
+
+    settings: NoiseChannelSettings
+
+    def __init__(self, settings: NoiseChannelSettings, item_frequency: Tensor) -> None:
+        super().__init__(settings, item_frequency)
+        self.mixture = NoiseMixture(
+            item_frequency,
+            settings.channel_share,
+            settings.channel_learn,
+            settings.channel_cap,
+            settings.channel_smoothing,
+        )
+
+    def weigh(self, evidence: Evidence) -> Tensor:
+        """Return the posterior of each sequence of being clean, ``[S]``."""
+        log_p = log_likelihood(evidence, len(self.item_frequency))
+        clean = self.mixture.clean_posterior(evidence.item, log_p)
+        if evidence.label is not None:  # a labelled row that is no click is no noise either
+            clean = torch.where(evidence.label[: len(clean)] > 0, clean, torch.ones_like(clean))
+        if torch.is_grad_enabled():
+            self.mixture.observe(evidence, log_p, clean)
+        return clean if evidence.epoch >= self.settings.channel_warmup else torch.ones_like(clean)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Learn share and distribution of the noise from the epoch."""
+        self.mixture.update()
+
+    def describe(self) -> dict[str, float]:
+        """Return the epoch's figures, with the share of noise that was found in it."""
+        return {**super().describe(), "noise_share": float(self.mixture.share)}
+
+    def suspects(self, count: int) -> list[tuple[int, float]]:
+        """Return the items held most responsible, with their share of the noise."""
+        return self.mixture.suspects(count)
