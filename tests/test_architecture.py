@@ -92,6 +92,12 @@ def test_every_room_has_a_floor() -> None:
     assert {room_of(module) for module in MODULES} == set(FLOOR)
 
 
+def test_the_floors_are_documented() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = {room: int(floor) for floor, room in re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.M)}
+    assert found == {room: floor for room, floor in FLOOR.items() if not room.startswith("__")}
+
+
 def test_the_root_keeps_what_assembles() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 12
 
