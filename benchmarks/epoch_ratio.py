@@ -37,7 +37,6 @@ from recbole.trainer import Trainer
 from recbole.utils import ModelType, init_seed
 
 import recbole_atjt
-import recbole_atjt.dropout
 from recbole_atjt.model.table import find_model
 
 
@@ -52,6 +51,10 @@ class FirstBatches:
 
     def __iter__(self) -> Iterator[Any]:
         return islice(iter(self.loader), self.count)
+
+    def epoch(self, order: Any) -> FirstBatches:
+        """Return the first batches of an epoch, where the loader has phases."""
+        return FirstBatches(self.loader.epoch(order), self.count)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)

@@ -21,13 +21,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from recbole.utils import init_seed
 from torch import Tensor
 
 import recbole_atjt
 from recbole_atjt.cli import parse_arguments
 from recbole_atjt.data.clean import Truth
-from recbole_atjt.dropout import speed_up_dropout
 from recbole_atjt.weighting.base import Evidence, NoSettings, Weighting
 
 
@@ -68,29 +66,28 @@ def main() -> None:
 
 def train(config: Any, weight: float) -> dict[str, Any]:
     """Train and evaluate one model."""
-    init_seed(config["seed"], config["reproducibility"])
-    data = recbole_atjt.create_dataset(config)
-    train_data, valid_data, test_data = recbole_atjt.prepare_loaders(config, data)
-    rows = train_data._dataset.inter_feat
-    true = Truth.of(config, train_data._dataset).holds(rows)
+    plain = recbole_atjt.assemble(config)
+    data = plain.train_data._dataset
+    rows = data.inter_feat
+    true = Truth.of(config, data).holds(rows)
     if true is None:
         raise SystemExit("the data does not know its noise: give clean_eval or a column is_noise")
     user, item = rows[config["USER_ID_FIELD"]], rows[config["ITEM_ID_FIELD"]]
     oracle = Oracle(NoSettings(), item.bincount(minlength=data.item_num))
     oracle.know((user * data.item_num + item)[~true], data.item_num, weight)
-    init_seed(config["seed"], config["reproducibility"])
-    model = config.model_class(config, train_data._dataset)
-    if config["fast_dropout"]:
-        speed_up_dropout(model)
-    wrapped = recbole_atjt.DenoisingRecommender(model, config, train_data._dataset, oracle)
-    trainer = recbole_atjt.DenoisingTrainer(config, wrapped)
-    trainer.fit(train_data, valid_data, verbose=False)
+    wrapped = recbole_atjt.DenoisingRecommender(plain.model, plain.config, data, oracle)
+    trainer = recbole_atjt.DenoisingTrainer(plain.config, wrapped)
+    trainer.fit(plain.train_data, plain.valid_data, verbose=False)
     return {
         "noise": float((~true).float().mean()),
-        "valid": dict(trainer.evaluate(valid_data)),
-        "test": dict(trainer.evaluate(test_data, load_best_model=False)),
+        "valid": _numbers(trainer.evaluate(plain.valid_data)),
+        "test": _numbers(trainer.evaluate(plain.test_data, load_best_model=False)),
         "best_epoch": trainer.best_epoch,
     }
+
+
+def _numbers(result: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in result.items()}
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from recbole.utils import init_seed
-from recbole_atjt.weighting.build import build_weighting
 
 import recbole_atjt
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.report.weights import measure_weights
+from recbole_atjt.weighting.table import build_weighting
 
 KINDS = [
     ("history", "uniform"),
@@ -84,7 +84,7 @@ def main() -> None:
     chdir(tempfile.mkdtemp())
     logging.getLogger().addHandler(logging.NullHandler())
     config = recbole_atjt.DenoisingConfig("SASRec", args.dataset, None, given)
-    train_data, _, _ = recbole_atjt.prepare_loaders(config, recbole_atjt.create_dataset(config))
+    train_data = recbole_atjt.assemble(config).train_data
     result = {}
     for kind in KINDS:
         result["/".join(kind)] = train(config, train_data, kind, args.epochs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.trainer import Trainer
@@ -17,7 +19,7 @@ from recbole.utils import get_model, init_seed
 from torch import Tensor
 
 import recbole_atjt
-from recbole_atjt import DenoisingConfig, assembly
+from recbole_atjt import DenoisingConfig, DenoisingTrainer, assembly
 from recbole_atjt.report.result import RunResult
 from tests.models import SMALL, data_path
 
@@ -135,3 +137,42 @@ def assemble(model: str, **changes: Any) -> tuple[DenoisingConfig, tuple[Any, An
     config = DenoisingConfig(model, "tiny", config_dict=settings(**changes))
     ready = recbole_atjt.assemble(config)
     return ready.config, (ready.train_data, ready.valid_data, ready.test_data), ready.model
+
+
+class Rising(DenoisingTrainer):
+    """Finds each epoch better than the one before, so that each is saved."""
+
+    valid_data: Any
+
+    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        _, result = super()._valid_epoch(*args, **kwargs)
+        return float(self.epoch), result
+
+
+def fit(epochs: int, resume: str | None = None, **changes: Any) -> Any:
+    """Train SASRec, or go on from a checkpoint; return the trainer."""
+    config, (train_data, valid_data, _), model = assemble("SASRec", epochs=epochs, **changes)
+    trainer = Rising(config, model)
+    if resume:
+        torch.manual_seed(12345)  # a new process knows nothing of the old one's random state
+        trainer.resume_checkpoint(resume, train_data)
+    trainer.valid_data = valid_data
+    trainer.fit(train_data, valid_data, verbose=False)
+    return trainer
+
+
+def arguments(**changes: Any) -> list[str]:
+    """Return the command line of a short run; None leaves a key out."""
+    values = {
+        **settings(epochs=1),
+        "model": "SASRec",
+        "dataset": "tiny",
+        "weighting": "atjt",
+        "output_dir": "out",
+        **changes,
+    }
+    return [
+        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in values.items()
+        if value is not None
+    ]

@@ -42,6 +42,7 @@ from recbole_atjt.model.table import find_model, own_models
 from recbole_atjt.report.result import RunResult
 from recbole_atjt.report.table import comparison
 from tests.runs import assemble, settings, train
+from tests.tiers import fast
 
 KEYS: dict[str, Any] = {
     "ael_hidden_sizes": [8, 5, 3],
@@ -222,7 +223,7 @@ def naive_parents(model: AEL, x: Tensor, user: Tensor) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("combine", COMBINATIONS)
+@pytest.mark.parametrize("combine", fast(COMBINATIONS, 2))
 def test_what_is_combined(combine: str) -> None:
     model = built().eval()
     assert model.gate is not None
@@ -370,7 +371,7 @@ def watched(**changes: Any) -> Watched:
     return trainer
 
 
-@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize("saved", fast([True, False]))
 def test_frozen_experts_stay_as_they_were(saved: bool) -> None:
     config, (train_data, valid_data, _), model = assemble("AEL", **KEYS)
     trainer = Watched(config, model)
@@ -412,7 +413,7 @@ def test_the_optimiser_is_the_stages() -> None:
         assert isinstance(train_data, UserDataLoader)
 
 
-@pytest.mark.parametrize("combine", PARENTS)
+@pytest.mark.parametrize("combine", fast(PARENTS))
 def test_a_parent_alone_is_the_one_inside_the_ensemble(combine: str) -> None:
     whole = watched()
     alone = watched(ael_combine=combine)
@@ -482,7 +483,7 @@ def fit(resume: str | None = None, stop_after: int | None = None, **changes: Any
     return trainer
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 4, 9, 11])
+@pytest.mark.parametrize("stop_after", fast([1, 2, 4, 9, 11], [4]))
 def test_resume_in_any_stage_is_exact(stop_after: int) -> None:
     """Epochs 2 and 11 are the last of a stage."""
     whole = fit()

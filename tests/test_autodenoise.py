@@ -18,6 +18,7 @@ from recbole_atjt.weighting.autodenoise import AutoDenoise, observe
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.table import build_weighting
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train
+from tests.tiers import fast
 
 BOTH = ("autodenoise_h", "autodenoise_s")
 SIZES = {"autodenoise_hidden_sizes": [6, 5]}
@@ -189,7 +190,7 @@ def test_gathered_gradients_are_those_of_a_stored_epoch(name: str) -> None:
     assert float((naive[4].bias.detach()).abs().max()) > 0.01
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", fast(BOTH))
 def test_memory_does_not_grow_with_the_epoch(name: str) -> None:
     strategy = build(name)
 
@@ -263,7 +264,7 @@ def order(good: Tensor, bad: Tensor) -> float:
     return float((apart > 0).float().mean() + 0.5 * (apart == 0).float().mean())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", fast(range(3)))
 @pytest.mark.parametrize(
     ("name", "rate", "epochs", "reward_of"),
     [
@@ -334,7 +335,7 @@ def test_the_recommender_takes_no_gradient_from_the_controller() -> None:
     assert all(p.grad is None for p in controller(model.weighting).parameters())
 
 
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "MF", "DIN", "WideDeep", "BPR"])
+@pytest.mark.parametrize("model", fast(["SASRec", "MF", "WideDeep", "GRU4Rec", "DIN", "BPR"], 3))
 @pytest.mark.parametrize("weighting", BOTH)
 def test_models_train(model: str, weighting: str) -> None:
     run, _ = train(model, weighting, epochs=2, **SIZES)

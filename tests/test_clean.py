@@ -19,6 +19,7 @@ from recbole_atjt.data.clean import Interval, Truth, read_intervals
 from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.resources import properties_path
 from tests.runs import train
+from tests.tiers import fast
 
 HEADER = "user_id:token item_id:token rating:float timestamp:float is_noise:float mood:token"
 CHRONOLOGICAL = {"split": {"RS": [4, 1, 1]}, "order": "TO", "group_by": "user", "mode": "full"}
@@ -141,7 +142,7 @@ def test_targets_of_windows_by_a_naive_loop(model: str) -> None:
 
 
 @pytest.mark.parametrize("eval_args", [CHRONOLOGICAL, LEAVE_ONE_OUT], ids=["RS", "LS"])
-@pytest.mark.parametrize("model", ["GRU4Rec", "WideDeep", "BPR"])
+@pytest.mark.parametrize("model", fast(["GRU4Rec", "WideDeep", "BPR"]))
 @pytest.mark.parametrize("clean", [CLEAN, {"is_noise": "[0,0]"}, {"rating": "[3,4)", **{
     "is_noise": [0, 0], "timestamp": "(-inf,600];(700,inf)"}}])  # fmt: skip
 def test_only_rows_of_validation_and_test_go(
@@ -316,7 +317,7 @@ IMPOSSIBLE = {"clean_eval": {"rating": "[6,inf)"}}
         ),
     ],
 )
-@pytest.mark.parametrize("model", ["GRU4Rec", "BPR"])
+@pytest.mark.parametrize("model", fast(["GRU4Rec", "BPR"]))
 def test_refusals(model: str, changes: dict[str, Any], line: str) -> None:
     write_rated()
     assert line in refusal(model, **changes)
@@ -408,7 +409,7 @@ def test_truth_of_training_batches() -> None:
         assert torch.equal(found, batch["is_noise"] == 0)
 
 
-@pytest.mark.parametrize("model", ["MF", "BPR"])
+@pytest.mark.parametrize("model", fast(["MF", "BPR"]))
 def test_intervals_are_of_the_values_in_the_file(model: str) -> None:
     """RecBole's ml-100k scales ratings to 0 to 1; the interval and the error speak of 1 to 5."""
     keys = {"gpu_id": "", "epochs": 1, "show_progress": False, "train_batch_size": 4096}

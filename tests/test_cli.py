@@ -20,27 +20,10 @@ from recbole_atjt.cli import main, parse_arguments
 from recbole_atjt.weighting.keys import explained_keys
 from recbole_atjt.weighting.table import strategy_names
 from tests.models import data_path
-from tests.runs import settings
+from tests.runs import arguments, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = "__import__('os').system('touch hacked')"
-
-
-def arguments(**changes: Any) -> list[str]:
-    """Return the command line of a short run; None leaves a key out."""
-    values = {
-        **settings(epochs=1),
-        "model": "SASRec",
-        "dataset": "tiny",
-        "weighting": "atjt",
-        "output_dir": "out",
-        **changes,
-    }
-    return [
-        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in values.items()
-        if value is not None
-    ]
 
 
 @pytest.fixture
@@ -283,6 +266,7 @@ def started(*command: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [[str(ROOT / "run_atjt.py")], ["-m", "recbole_atjt"]])
 def test_both_ways_to_start_it(start: list[str]) -> None:
     process = started(*start, *arguments(seed=CODE, model="SASRec"))
@@ -295,6 +279,7 @@ def test_both_ways_to_start_it(start: list[str]) -> None:
     assert not Path("hacked").exists()
 
 
+@pytest.mark.slow
 def test_a_real_ctrl_c(tmp_path: Path) -> None:
     process = started(str(ROOT / "run_atjt.py"), *arguments(epochs=100000, stopping_step=100000))
     deadline = time.monotonic() + 60
@@ -309,6 +294,7 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
     assert "is kept in out/checkpoints/SASRec-tiny-atjt-7.safetensors" in error.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early_is_no_error() -> None:
     process = started(str(ROOT / "run_atjt.py"), "--help")
     assert process.stdout is not None

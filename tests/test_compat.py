@@ -317,6 +317,7 @@ def test_names_that_numpy_has_stay_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.bool is np.bool_
 
 
+@pytest.mark.slow
 def test_interactions_can_be_made_before_any_config() -> None:
     run_python("""
 import recbole_atjt
@@ -349,6 +350,7 @@ def run_python(script: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_import_leaves_numpy_and_anomaly_mode_alone() -> None:
     script = """
 import numpy, torch

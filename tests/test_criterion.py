@@ -22,7 +22,11 @@ from recbole_atjt.seam.selftest import verify_seam
 from recbole_atjt.seam.substitution import substituted
 from tests.contracts import LAWS, ROW_LAWS, loss_of, seed
 from tests.models import CONTEXT, MODES, SEQUENTIAL, Case, build, every_loss_type, mode
+from tests.tiers import fast
 
+#: One of each way to a loss, for the fast tier.
+FEW = ["SASRec", "GRU4Rec", "BERT4Rec", "DIN", "FEARec", "RepeatNet", "S3Rec", "TransRec"]
+FEW += ["WideDeep", "DCN", "FM", "KD_DAGFM", "xDeepFM"]
 GENERAL = ["BPR", "ConvNCF", "DGCF", "DMF", "FISM", "LightGCN", "MacridVAE", "MultiDAE", "MultiVAE"]
 GENERAL += ["NAIS", "NGCF", "NNCF", "NeuMF", "SpectralCF"]
 HIDDEN = ["CDAE", "ENMF", "RecVAE", "SGL", "SimpleX"]
@@ -36,7 +40,7 @@ def test_all_of_recboles_models_are_tried() -> None:
     assert (len(SEQUENTIAL), len(CONTEXT)) == (31, 18)
 
 
-@pytest.mark.parametrize("name", SEQUENTIAL + CONTEXT)
+@pytest.mark.parametrize("name", fast(SEQUENTIAL + CONTEXT, FEW))
 @pytest.mark.parametrize("law", ROW_LAWS, ids=by_name)
 def test_law_in_each_loss_type(law: Callable[[Case], None], name: str) -> None:
     for case in every_loss_type(name):
@@ -56,7 +60,7 @@ def test_laws_of_general_models(name: str) -> None:
         law(case)
 
 
-@pytest.mark.parametrize("name", SEQUENTIAL + CONTEXT)
+@pytest.mark.parametrize("name", fast(SEQUENTIAL + CONTEXT, FEW))
 def test_self_test_accepts(name: str) -> None:
     for case in every_loss_type(name):
         verify_seam(case.model, case.batch)

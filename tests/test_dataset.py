@@ -34,6 +34,7 @@ from recbole_atjt.data import (
 from recbole_atjt.data.row_groups import Groups, leave_out_cuts
 from recbole_atjt.errors import UsageError
 from recbole_atjt.model.table import find_model, registered_models
+from tests.tiers import fast
 
 LOAD_COL = {
     "inter": ["user_id", "item_id", "rating", "timestamp"],
@@ -159,14 +160,14 @@ SAME: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", SAME)
+@pytest.mark.parametrize("case", fast(SAME, 5))
 def test_batches_are_recboles(case: str) -> None:
     write_tiny()
     model, settings = SAME[case]
     assert_same_batches(model, **settings)
 
 
-@pytest.mark.parametrize("model", ["SASRec", "DIEN"])
+@pytest.mark.parametrize("model", fast(["SASRec", "DIEN"]))
 @pytest.mark.parametrize(
     "numerical",
     [
@@ -185,6 +186,7 @@ def test_batches_with_sequence_fields_are_recboles(model: str, numerical: list[s
     )
 
 
+@pytest.mark.slow
 def test_batches_of_ml_100k_are_recboles() -> None:
     assert_same_batches(
         "SASRec",
@@ -214,7 +216,7 @@ def test_batches_of_all_ml_100k_are_recboles(split: Any, model: str, mode: str) 
     )
 
 
-@pytest.mark.parametrize("model", ["FEARec", "BERT4Rec", "DIEN", "S3Rec"])
+@pytest.mark.parametrize("model", fast(["FEARec", "BERT4Rec", "DIEN", "S3Rec"]))
 def test_models_that_look_into_the_dataset_lose_as_with_recboles(model: str) -> None:
     write_tiny()
     options: dict[str, Any] = {} if model == "DIEN" else dict(CE)
@@ -281,7 +283,7 @@ def test_split_by_user(model: str) -> None:
     assert rows[1] != rows[2]
 
 
-@pytest.mark.parametrize("order", ["TO", "RO"])
+@pytest.mark.parametrize("order", fast(["TO", "RO"]))
 @pytest.mark.parametrize("mode", ["full", "uni5", "labeled"])
 @pytest.mark.parametrize(
     "split",
@@ -356,7 +358,7 @@ def test_the_history_is_the_only_new_feature_of_context_models() -> None:
     assert "rating_list" not in batch
 
 
-@pytest.mark.parametrize("name", CONTEXT_MODELS)
+@pytest.mark.parametrize("name", fast(CONTEXT_MODELS, 4))
 def test_every_context_model_reacts_to_history(name: str) -> None:
     write_tiny()
     config = configure(name, mlp_hidden_size=[8, 8])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
+
+from tests.scripts import load_script
 
 FOLDER = Path(__file__).resolve().parent.parent / "dataset"
 COMMITTED = FOLDER / "planted-noise"
@@ -17,15 +17,7 @@ COMMITTED = FOLDER / "planted-noise"
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
     """The generator, which is a script and not part of the package."""
-    spec = importlib.util.spec_from_file_location("generate", FOLDER / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up by name while the class is made
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "generate", module)
-        spec.loader.exec_module(module)
-    return module
+    return load_script(FOLDER / "generate.py")
 
 
 @pytest.fixture(scope="module")

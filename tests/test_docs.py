@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from recbole_atjt.settings.resources import properties_path
+from recbole_atjt.settings.explained import package_keys
 from recbole_atjt.weighting.keys import explained_keys
-from recbole_atjt.weighting.table import strategy_names
+from recbole_atjt.weighting.table import STRATEGIES
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-SETTINGS = ROOT / "docs" / "settings.md"
+generate = load_script(ROOT / "docs" / "generate.py")
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "docs/*.md", "docs/examples/*.md", "dataset/*.md")
@@ -26,7 +27,6 @@ DOCUMENTS = sorted(
 #: A fenced block after this line runs in the tests.
 TESTED = "<!-- tested -->"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"#\s*\([^)]*\)\s*(.*)$")
 
 
 def text_of(path: Path) -> str:
@@ -48,62 +48,55 @@ def _masked(text: str) -> str:
     return _FENCE.sub(lambda m: m[0].replace("\n#", "\n #"), text)
 
 
-def inline(value: Any) -> str:
-    """Write a value as one writes it into a YAML file."""
-    if value is None:
-        return "~"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {inline(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(inline, value)) + "]"
-    if isinstance(value, str) and (not value.strip() or not re.fullmatch(r"[\w@/.-]+", value)):
-        return f'"{value}"'
-    return str(value)
+@pytest.mark.parametrize("name", sorted(str(p.relative_to(ROOT)) for p in generate.generated()))
+def test_what_is_generated_is_current(name: str) -> None:
+    found = (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).is_file() else ""
+    assert found == generate.generated()[ROOT / name], "run 'python docs/generate.py'"
 
 
-def row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def test_nothing_is_left_of_strategies_that_are_gone() -> None:
+    assert generate.stale() == []
 
 
-def table_of_ours() -> str:
-    """Return the table of this package's keys."""
-    rows = [row("key", "default", "type", "what it is"), row(*["---"] * 4)]
-    rows += [
-        row(f"`{item.key}`", f"`{inline(item.default)}`", item.kind, item.text)
-        for item in explained_keys()
+def test_the_check_names_what_is_stale(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(generate.STRATEGIES, "new", generate.STRATEGIES["t_ce"])
+    assert generate.main(["--check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "properties/weighting/new.yaml is stale: run 'python docs/generate.py'" in lines
+    assert {line.split()[0] for line in lines} == {
+        "README.md",
+        "docs/settings.md",  # its sentence on ``weighting``
+        "docs/strategies.md",
+        "properties/overall.yaml",
+        "properties/weighting/new.yaml",
+    }
+    assert not (ROOT / "properties" / "weighting" / "new.yaml").exists()
+
+
+def test_each_key_lies_in_one_property_file() -> None:
+    keys = [
+        key for name in STRATEGIES for key in yaml.safe_load(generate.strategy_file(name)) or {}
     ]
-    return "\n".join(rows)
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {item.key for item in explained_keys()} - {i.key for i in package_keys()}
+    owner = generate.owners()
+    assert owner["atjt_groups"] == "atjt"
+    assert owner["dnr_epochs"] == "dnr"
+    assert owner["autodenoise_reward"] == "autodenoise_s"
+    assert owner["autodenoise_actions"] == "autodenoise_h"
 
 
-def table_of_changes() -> str:
-    """Return the table of RecBole's keys that the property files set."""
-    rows = [row("for", "key", "value", "what it is"), row(*["---"] * 4)]
-    for kind in ("type", "model", "dataset"):
-        for path in sorted((properties_path() / kind).glob("*.yaml")):
-            text = text_of(path)
-            name = {"type": f"{path.stem}-aware models"}.get(kind, path.stem)
-            for key, value in yaml.safe_load(text).items():
-                (line,) = re.findall(rf"^{key}:.*$", text, re.MULTILINE)
-                (meaning,) = _COMMENT.findall(line)
-                rows.append(row(name, f"`{key}`", f"`{inline(value)}`", meaning))
-    return "\n".join(rows)
-
-
-TABLES = {"ours": table_of_ours, "changes": table_of_changes}
-
-
-def between_marks(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<=<!-- table: {name} -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_tables_of_settings_are_current(name: str) -> None:
-    (found,) = between_marks(name).findall(text_of(SETTINGS))
-    assert found == TABLES[name](), "run 'python -m tests.test_docs' in the checkout"
-
-
-def test_every_strategy_is_in_the_readme() -> None:
-    assert all(f"| `{name}` |" in text_of(README) for name in strategy_names())
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 3, 0.5, 1e-05, 3e10, [64, 32], "mean", "none", "a b", "no", "1", "", {"a": [1.5]}],
+    ids=str,
+)
+def test_a_value_is_read_as_it_was_written(value: Any) -> None:
+    found = yaml.safe_load(generate.inline(value))
+    assert found == value
+    assert isinstance(found, type(value)) or value == 3e10  # whole numbers serve as floats
 
 
 def anchors(path: Path) -> set[str]:
@@ -166,15 +159,3 @@ def test_examples_run(code: str, tmp_path: Path) -> None:
     (tmp_path / "dataset").symlink_to(ROOT / "dataset")
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
     runpy.run_path("example.py", run_name="example")
-
-
-def write_tables() -> None:
-    """Write the tables of settings.md again."""
-    text = text_of(SETTINGS)
-    for name, table in TABLES.items():
-        text = between_marks(name).sub(lambda _, table=table: table(), text)
-    SETTINGS.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_tables()

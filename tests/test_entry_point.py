@@ -22,77 +22,19 @@ from recbole_atjt.weighting.table import (
     build_weighting,
     find_strategy,
     keys_of_others,
+    strategy_keys,
     strategy_names,
 )
-from tests.runs import settings, train
-from tests.test_cli import arguments
+from tests.outside import ENTRY_POINTS, announced, write_sources
+from tests.runs import arguments, settings, train
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULE = '''
-"""Weights by the length of the history."""
-
-import torch
-
-from recbole_atjt.weighting.base import Weighting
-
-
-class Theirs(Weighting):
-    needs_history = True
-    own_keys = {"their_key": 1, "their_scale": 1.0, "their_dim": 0.5, "their_list": [1]}
-
-    def weigh(self, evidence):
-        assert type(self.settings.own["their_key"]) is int
-        assert type(self.settings.own["their_scale"]) is float
-        long = (evidence.history != 0).sum(dim=1) >= self.settings.own["their_key"]
-        return torch.where(long, self.settings.own["their_scale"], 0.0)
-
-
-class Column(Weighting):
-    def weigh(self, evidence):
-        return torch.ones(len(evidence.item), 1)
-
-
-def no_class(settings, item_frequency):
-    return None
-'''
-ENTRY_POINTS = {
-    "theirs": "their_weights:Theirs",
-    "column": "their_weights:Column",
-    "function": "their_weights:no_class",
-    "number": "math:pi",
-    "broken": "their_broken:Theirs",
-    "missing": "their_weights:Nothing",
-    "nowhere": "no_such_module_of_theirs:Theirs",
-    "atjt": "their_weights:Theirs",
-}
-NAMES = ("their_weights", "their_broken")
-
-
-def write_sources(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "their_weights.py").write_text(MODULE, encoding="utf-8")
-    (folder / "their_broken.py").write_text("raise RuntimeError('no\\nluck')\n", encoding="utf-8")
-
-
-def entry_points() -> str:
-    lines = [f"{name} = {target}" for name, target in ENTRY_POINTS.items()]
-    return "\n".join(["[recbole_atjt.weightings]", *lines, ""])
 
 
 @pytest.fixture
-def _announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Put their package on the path of this process, as if it were installed."""
-    site = tmp_path / "site"
-    write_sources(site)
-    described = site / "their_weights-1.0.dist-info"
-    described.mkdir()
-    metadata = "Metadata-Version: 2.1\nName: their-weights\nVersion: 1.0\n"
-    (described / "METADATA").write_text(metadata, encoding="utf-8")
-    (described / "entry_points.txt").write_text(entry_points(), encoding="utf-8")
-    monkeypatch.syspath_prepend(site)
-    yield
-    for name in NAMES:
-        sys.modules.pop(name, None)
+def _announced(tmp_path: Path) -> Iterator[None]:
+    with announced(tmp_path / "site"):
+        yield
 
 
 def test_without_other_packages_there_are_ours() -> None:
@@ -107,7 +49,17 @@ def test_a_strategy_is_found_by_its_name() -> None:
     assert found is not None
     assert issubclass(found, Weighting)
     assert found.__name__ == "Theirs"
-    assert keys_of_others() == {"their_key", "their_scale", "their_dim", "their_list"}
+    older = {"their_key", "their_scale", "their_dim", "their_list"}
+    assert keys_of_others() == {*older, "declared_least"}
+
+
+@pytest.mark.usefixtures("_announced")
+def test_a_declared_key_is_explained_and_checked() -> None:
+    (item,) = strategy_keys("declared")
+    assert (item.key, item.default, item.kind) == ("declared_least", 3, "int")
+    assert item.text == "Shortest history that counts."
+    with pytest.raises(UsageError, match="declared_least=0 is out of range: it must be at least 1"):
+        build_weighting({"weighting": "declared", "declared_least": 0}, torch.ones(3))
 
 
 @pytest.mark.usefixtures("_announced")

@@ -25,6 +25,7 @@ from recbole_atjt.evaluation.values import (
     gives_probabilities,
     recorded_predictions,
 )
+from tests.tiers import fast
 
 RANKING = ["Hit", "NDCG", "MRR", "GAUC"]
 SETTINGS: dict[str, Any] = {
@@ -174,18 +175,21 @@ def test_full_sort_equals_a_naive_loop(build: Build, model_name: str) -> None:
 
 @pytest.mark.parametrize(
     ("model_name", "mode", "split"),
-    [
-        ("SASRec", "uni20", {"LS": "valid_and_test"}),
-        ("SASRec", "pop20", {"LS": "valid_and_test"}),
-        ("SASRec", "uni20", {"RS": [0.6, 0.2, 0.2]}),
-        ("SASRec", "full", {"LS": "valid_and_test"}),
-        ("DIN", "uni20", {"LS": "valid_and_test"}),
-        ("DCN", "uni20", {"LS": "valid_and_test"}),
-        ("DCN", "uni20", {"RS": [0.6, 0.2, 0.2]}),
-        ("DCN", "full", {"RS": [0.6, 0.2, 0.2]}),
-    ],
+    fast(
+        [
+            ("SASRec", "uni20", {"LS": "valid_and_test"}),
+            ("SASRec", "full", {"LS": "valid_and_test"}),
+            ("DCN", "uni20", {"RS": [0.6, 0.2, 0.2]}),
+            ("SASRec", "pop20", {"LS": "valid_and_test"}),
+            ("SASRec", "uni20", {"RS": [0.6, 0.2, 0.2]}),
+            ("DIN", "uni20", {"LS": "valid_and_test"}),
+            ("DCN", "uni20", {"LS": "valid_and_test"}),
+            ("DCN", "full", {"RS": [0.6, 0.2, 0.2]}),
+        ],
+        3,
+    ),
 )
-@pytest.mark.parametrize("eval_batch_size", [128, 16])
+@pytest.mark.parametrize("eval_batch_size", fast([128, 16]))
 def test_every_metric_is_the_one_plain_recbole_gives(
     build: Build, model_name: str, mode: str, split: Any, eval_batch_size: int
 ) -> None:

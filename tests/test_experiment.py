@@ -15,6 +15,7 @@ from recbole_atjt.checkpoint.file import load_checkpoint
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.experiment import Interrupted
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train, train_with_recbole
+from tests.tiers import fast
 
 UNI10 = {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni10"}}
 #: Draws random numbers while data are prepared, so that the second seeding shows.
@@ -37,7 +38,7 @@ PLAIN: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", fast(PLAIN))
 def test_without_weighting_it_is_recbole_bit_for_bit(name: str) -> None:
     model, changes = PLAIN[name]
     theirs = train_with_recbole(model, settings(epochs=3, **changes))
@@ -59,7 +60,7 @@ def test_value_metrics_change_nothing_of_plain_training() -> None:
     assert {key: other.test[key] for key in one.test} == one.test
 
 
-@pytest.mark.parametrize("weighting", ["none", "atjt", "wat", "dnr"])
+@pytest.mark.parametrize("weighting", fast(["none", "atjt", "wat", "dnr"], ["atjt"]))
 def test_a_seed_gives_the_same_result_again(weighting: str) -> None:
     (one, first), (two, second) = (train("SASRec", weighting, epochs=3) for _ in range(2))
     assert first.train_loss_dict == second.train_loss_dict

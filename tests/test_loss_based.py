@@ -19,8 +19,7 @@ from recbole_atjt.weighting.base import Evidence, Weighting
 from recbole_atjt.weighting.loss_based import ReweightedLoss, TruncatedLoss, truncated
 from recbole_atjt.weighting.table import build_weighting
 from tests.heads import HEADS, gradients_of
-from tests.runs import train
-from tests.test_resume import fit
+from tests.runs import fit, train
 
 #: A rate that is reached at the first step.
 AT_ONCE = {"t_ce_num_gradual": 1}

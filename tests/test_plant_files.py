@@ -18,7 +18,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole_atjt.errors import UsageError
 from recbole_atjt.noise import KINDS, files, plant_files
 from tests.models import data_path
-from tests.test_planting import ALL, fingerprint, parts_of
+from tests.planted import ALL, fingerprint, parts_of
 
 HEADER = ["note:token", "item_id:token", "user_id:token", "timestamp:float", "rating:float"]
 

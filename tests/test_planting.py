@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import random
 from collections import defaultdict
@@ -14,28 +13,17 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from recbole.utils import init_seed
 
 import recbole_atjt
 from recbole_atjt import DenoisingConfig
 from recbole_atjt.errors import UsageError
 from recbole_atjt.noise import KINDS, plant
 from tests.models import data_path
+from tests.planted import ALL, LENGTH, fingerprint, parts_of
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train
 
-ALL = ",".join(f"{kind}:0.1" for kind in KINDS)
 MODELS = ["SASRec", "GRU4Rec", "WideDeep", "DIN", "DIEN", "BPR"]
-LENGTH = 4
 RATIO = {"split": {"RS": [3, 1, 1]}, "order": "TO", "group_by": "user", "mode": "full"}
-
-
-def parts_of(model: str, plant: str | None, **changes: Any) -> list[Any]:
-    """Return the three datasets that loaders would get."""
-    keys = settings(plant=plant, plant_items=5, MAX_ITEM_LIST_LENGTH=LENGTH, **changes)
-    config = DenoisingConfig(model, changes.get("dataset", "tiny"), config_dict=keys)
-    init_seed(config["seed"], True)
-    loaders = recbole_atjt.prepare_loaders(config, recbole_atjt.create_dataset(config))
-    return [loader._dataset for loader in loaders]
 
 
 def columns_of(part: Any) -> dict[str, torch.Tensor]:
@@ -320,11 +308,6 @@ def test_clean_evaluation_reads_the_data(model: str) -> None:
         assert torch.equal(part.inter_feat["item_id"], wanted.inter_feat["item_id"])
     assert len(clean[2]) < len(everything[2])
     assert torch.equal(clean[0].inter_feat["is_noise"], everything[0].inter_feat["is_noise"])
-
-
-def fingerprint(folder: Path) -> dict[str, str]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from recbole_atjt.errors import UsageError
 from recbole_atjt.model.pointwise import pointwise
 from tests.contracts import loss_of, scores, some_weights
 from tests.models import SEQUENTIAL, bce, build, every_loss_type, make_config
+from tests.tiers import fast
 
 REFUSED = {"GRU4RecCPR", "SASRecCPR"}
 LABELLED = {"DIN", "DIEN"}
 MADE = sorted(set(SEQUENTIAL) - REFUSED - LABELLED)
+FEW = ["BERT4Rec", "GRU4Rec", "S3Rec", "SASRec", "TransRec"]
 
 
 def test_27_models_gain_it_and_2_have_it() -> None:
@@ -43,7 +45,7 @@ def test_loss_is_eq_1(name: str) -> None:
     assert found == pytest.approx(expected / len(label), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", fast(MADE, FEW))
 def test_it_learns(name: str) -> None:
     case = bce(name)
     model = type(case.model)(case.config, case.dataset).eval()
@@ -58,7 +60,7 @@ def test_it_learns(name: str) -> None:
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", fast(MADE, FEW))
 def test_parameters_and_predictions_are_those_of_the_bare_model(name: str) -> None:
     case = bce(name)
     bare = next(iter(every_loss_type(name)))

@@ -284,6 +284,7 @@ def test_a_strategy_without_a_recogniser_has_no_weights_to_compare() -> None:
     assert measure_weights(object(), None, 1) is None
 
 
+@pytest.mark.slow
 def test_the_recogniser_learns_to_recognise_users_it_never_saw() -> None:
     """On the planted dataset: replaced sequences get clearly smaller weights."""
     result = recbole_atjt.run(

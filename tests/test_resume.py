@@ -11,7 +11,8 @@ import torch
 
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
-from tests.runs import LEAVE_ONE_OUT, assemble
+from tests.runs import LEAVE_ONE_OUT, assemble, fit
+from tests.tiers import fast
 
 NEGATIVES = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}}
 RUNS: dict[str, dict[str, Any]] = {
@@ -31,25 +32,7 @@ RUNS: dict[str, dict[str, Any]] = {
 UNI10 = {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni10"}}
 
 
-class Rising(DenoisingTrainer):
-    """Finds each epoch better than the one before, so that each is saved."""
-
-    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
-        _, result = super()._valid_epoch(*args, **kwargs)
-        return float(self.epoch), result
-
-
-def fit(epochs: int, resume: str | None = None, **changes: Any) -> Any:
-    config, (train_data, valid_data, _), model = assemble("SASRec", epochs=epochs, **changes)
-    trainer = Rising(config, model)
-    if resume:
-        torch.manual_seed(12345)  # a new process knows nothing of the old one's random state
-        trainer.resume_checkpoint(resume, train_data)
-    trainer.fit(train_data, valid_data, verbose=False)
-    return trainer
-
-
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", fast(RUNS, ["none"]))
 def test_two_epochs_and_two_more_are_four(name: str) -> None:
     changes = {**RUNS[name], **UNI10}
     whole = fit(4, **changes)
@@ -105,9 +88,10 @@ def resume(path: str | Path, model: str = "SASRec", **changes: Any) -> None:
     DenoisingTrainer(config, built).resume_checkpoint(path, train_data)
 
 
-@pytest.fixture
-def checkpoint() -> Path:
-    return Path(fit(1, weighting="atjt").saved_model_file)
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = str(tmp_path_factory.mktemp("checkpoint"))
+    return Path(fit(1, weighting="atjt", checkpoint_dir=folder).saved_model_file)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ from recbole_atjt.evaluation.positive_losses import (
 )
 from recbole_atjt.evaluation.remaining import without
 from tests.runs import assemble, settings, train
+from tests.tiers import fast
 
 RANKING = ["Hit", "NDCG", "MRR", "GAUC", "Recall", "MAP"]
 BY_RATIO = {"split": {"RS": [0.4, 0.4, 0.2]}, "order": "TO", "group_by": "user"}
@@ -137,7 +138,7 @@ def naive_ranking(
 
 
 @pytest.mark.parametrize(("model", "head", "changes"), RANKED)
-@pytest.mark.parametrize("share", [0.2, 0.85])
+@pytest.mark.parametrize("share", fast([0.2, 0.85]))
 def test_full_ranking_equals_a_naive_loop(
     model: str, head: Head, changes: dict[str, Any], share: float
 ) -> None:
@@ -164,9 +165,9 @@ def candidates(trainer: Any, valid_data: Any) -> Iterator[tuple[list[int], list[
             yield positive_i[positive_u == query].tolist(), items, scores[mine].tolist()
 
 
-@pytest.mark.parametrize("mode", ["uni7", "pop7"])
+@pytest.mark.parametrize("mode", fast(["uni7", "pop7"]))
 @pytest.mark.parametrize(("model", "head", "split", "changes"), SAMPLED)
-@pytest.mark.parametrize("share", [0.2, 0.85])
+@pytest.mark.parametrize("share", fast([0.2, 0.85]))
 def test_sampled_candidates_equal_a_naive_loop(
     model: str, head: Head, split: Any, changes: dict[str, Any], mode: str, share: float
 ) -> None:
@@ -347,7 +348,7 @@ def final_state(trainer: Any) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("mode", ["full", "uni7"])
-@pytest.mark.parametrize("model", ["SASRec", "BPR", "GRU4Rec"])
+@pytest.mark.parametrize("model", fast(["BPR", "SASRec", "GRU4Rec"]))
 def test_training_is_plain_training_bit_for_bit(
     model: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,7 +377,7 @@ def test_reports_are_on_all_positives() -> None:
     assert trainer.best_valid_result["ndcg@10"] != revised.valid["ndcg@10"]
 
 
-@pytest.mark.parametrize("weighting", ["atjt", "dnr"])
+@pytest.mark.parametrize("weighting", fast(["t_ce", "atjt", "dnr"]))
 def test_the_switch_works_under_a_strategy(weighting: str) -> None:
     changes: dict[str, Any] = {"epochs": 2, "train_neg_sample_args": None}
     plain, plainly = train("SASRec", weighting, **changes)

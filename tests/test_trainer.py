@@ -21,6 +21,7 @@ from recbole_atjt import DenoisingRecommender, DenoisingTrainer, TrainingError, 
 from recbole_atjt.training.optimizer import JointOptimizer
 from tests.models import data_path
 from tests.runs import assemble, settings, train
+from tests.tiers import fast
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,7 +40,7 @@ def changed(before: dict[str, Tensor], module: torch.nn.Module) -> bool:
     return any(not torch.equal(before[k], value) for k, value in module.state_dict().items())
 
 
-@pytest.mark.parametrize("loss_type", ["CE", "BPR", "BCE"])
+@pytest.mark.parametrize("loss_type", fast(["CE", "BPR", "BCE"]))
 def test_a_step_updates_both_networks(loss_type: str) -> None:
     trainer, train_data, _ = prepared(
         loss_type=loss_type,
@@ -93,6 +94,7 @@ def test_clipping_touches_the_recommender_only() -> None:
     assert changed(recognizers, trainer.weighting.recognizers)
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_sequence_trains() -> None:
     """There are fewer other sequences than batches in one phase: some go without."""
     trainer, train_data, _ = prepared(train_batch_size=1, epochs=1)
@@ -229,7 +231,7 @@ def test_resuming_needs_the_training_data() -> None:
         trainer.resume_checkpoint("somewhere.safetensors")
 
 
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "DIN"])
+@pytest.mark.parametrize("model", fast(["SASRec", "GRU4Rec", "DIN"]))
 def test_recboles_own_objects_train_with_atjt(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """RecBole's Config, eager dataset, loaders and model give what our lazy ones give."""
     changes: dict[str, Any] = {"weighting": "atjt", "atjt_groups": 3}

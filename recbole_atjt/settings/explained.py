@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -42,12 +41,11 @@ def declared_keys(declared: type[DeclaredSettings]) -> tuple[Explained, ...]:
 @cache
 def package_keys() -> tuple[Explained, ...]:
     """Return the keys that are of no strategy and no model, from ``properties/overall.yaml``."""
-    return explained_in(properties_path() / "overall.yaml")
+    return explained_in((properties_path() / "overall.yaml").read_text(encoding="utf-8"))
 
 
-def explained_in(path: Path) -> tuple[Explained, ...]:
-    """Return the keys that a property file explains in a comment behind their value."""
-    text = path.read_text(encoding="utf-8")
+def explained_in(text: str) -> tuple[Explained, ...]:
+    """Return the keys that a property file's text explains in a comment behind their value."""
     defaults = yaml.safe_load(text) or {}
     matches = filter(None, map(_LINE.match, text.splitlines()))
     return tuple(Explained(m["key"], defaults[m["key"]], m["kind"], m["text"]) for m in matches)

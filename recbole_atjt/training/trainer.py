@@ -1,19 +1,14 @@
-"""RecBole's Trainer with single verbs overridden: phases, two optimisers, safe checkpoints."""
+"""The trainer: RecBole's, with single verbs overridden for phases and two optimisers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.trainer import Trainer
 from recbole.utils import set_color
-from torch import Tensor, nn
+from torch import nn
 
-from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.checkpoint.run import (
     TrainingState,
@@ -22,23 +17,22 @@ from recbole_atjt.checkpoint.run import (
 )
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
-from recbole_atjt.errors import AtjtError, TrainingError, UsageError, in_one_line
-from recbole_atjt.evaluation.revised import RevisedValidation
-from recbole_atjt.evaluation.values import ValueMetrics
-from recbole_atjt.host.refusals import raised_by_recbole
+from recbole_atjt.errors import TrainingError, UsageError
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
+from recbole_atjt.training.evaluating import EvaluatingTrainer
+from recbole_atjt.training.failures import named_failures
+from recbole_atjt.training.notes import EpochNotes
 from recbole_atjt.training.optimizer import JointOptimizer
-from recbole_atjt.training.recommender import DenoisingRecommender
 from recbole_atjt.training.reward import Reward
 
 
-class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
+class DenoisingTrainer(EvaluatingTrainer):
     """Trains a :class:`DenoisingRecommender`; a bare RecBole model trains exactly as in RecBole.
 
-    Value metrics, the revised validation and a strategy's reward are parts that it asks where
-    RecBole's verbs come by.
+    A strategy's phases, optimiser, notes and reward are parts that it asks where RecBole's verbs
+    come by; evaluation is its base's.
 
     Args:
         config: RecBole's ``Config`` or ours.
@@ -48,9 +42,7 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         UsageError: A model that is trained in stages, which has a trainer of its own.
     """
 
-    saved_model_file: str
     start_epoch: int
-    item_tensor: Any
     #: Whether it trains models in stages.
     trains_in_stages = False
 
@@ -62,27 +54,23 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
                 "recbole_atjt.StagedTrainer, or recbole_atjt.assemble, which chooses it"
             )
         super().__init__(config, model)
-        self.saved_model_file = self.saved_model_file[: -len(".pth")] + ".safetensors"
         self.best_epoch = -1
         self.epoch_seconds: list[float] = []
-        self.warnings: list[str] = []
-        self.history: list[dict[str, float]] = []
+        self._notes = EpochNotes()
         self.loader: Any = None
         self.epoch = self.batch = 0
         self._verified = False
-        self._values = ValueMetrics(config, model)
-        self._revised = RevisedValidation.of(config, model)
         self._reward = Reward.of(self.weighting)
 
     @property
-    def weighting(self) -> Any:
-        """The model's strategy; None for plain training."""
-        return self.model.weighting if isinstance(self.model, DenoisingRecommender) else None
+    def history(self) -> list[dict[str, float]]:
+        """What the strategy said of each epoch, ``epoch`` and ``mean_weight`` among the names."""
+        return self._notes.history
 
     @property
-    def bare_model(self) -> Any:
-        """The RecBole model itself, without the wrapper."""
-        return self.model.recommender if self.weighting is not None else self.model
+    def warnings(self) -> list[str]:
+        """What the strategy complained about, a line each."""
+        return self._notes.complaints
 
     def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
@@ -132,16 +120,18 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         self.epoch, self.batch = epoch_idx, 0
         if self.weighting is not None:
             self.model.start_epoch(epoch_idx)
-            with self._named_failures():
+            with named_failures(self):
                 self._verify(batches)
             batches = batches.epoch(self.weighting.phases(epoch_idx))
         start = perf_counter()
-        with self._named_failures():
+        with named_failures(self):
             losses = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(perf_counter() - start)
         if self.weighting is not None:
             self.weighting.end_epoch(epoch_idx)
-            self._note_epoch(epoch_idx)
+            complaint = self._notes.take(epoch_idx, self.weighting)
+            if complaint is not None:
+                self.logger.warning(complaint)
         return losses
 
     def _verify(self, loader: PhaseLoader) -> None:
@@ -152,47 +142,11 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         with kept():
             verify_seam(self.bare_model.train(), loader.first_batch().to(self.device))
 
-    @contextmanager
-    def _named_failures(self) -> Iterator[None]:
-        """Say where training failed; a model that RecBole cannot even start has wrong settings."""
-        where = f"epoch {self.epoch}, batch "
-        try:
-            yield
-        except TrainingError as error:
-            raise TrainingError(
-                f"{where}{self.batch}: {error}: try {self._remedies()}; {self.what_is_saved()}"
-            ) from error
-        except (AtjtError, MemoryError):
-            raise
-        except Exception as error:
-            first = self.batch == 0 and self.epoch == self.start_epoch
-            if not (first and raised_by_recbole(error)):
-                raise
-            hint = ""
-            if isinstance(error, KeyError):
-                hint = " is missing: see load_col, threshold and train_neg_sample_args"
-            raise TrainingError(
-                f"model={self.config['model']} fails on its first batch: {in_one_line(error)}{hint}"
-            ) from error
-
-    def _note_epoch(self, epoch: int) -> None:
-        """Keep what the strategy says of the epoch, and warn where it complains."""
-        self.history.append({"epoch": float(epoch), **self.weighting.describe()})
-        complaint = self.weighting.complaint()
-        if complaint is not None:
-            self.warnings.append(f"epoch {epoch}: {complaint}")
-            self.logger.warning(self.warnings[-1])
-
     def what_is_saved(self) -> str:
         """Say in one clause which model is kept where."""
         if self.best_epoch < 0:
             return "no model was saved before"
         return f"the best model (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
-
-    def _remedies(self) -> str:
-        own = self.weighting.remedies() if self.weighting is not None else ()
-        rates = [f"learning_rate (now {self.learning_rate})", *own]
-        return f"a smaller {' or '.join(rates)}, or clip_grad_norm={{max_norm: 1.0}}"
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
@@ -207,21 +161,15 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
             return str(super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses))
         main = losses[0] if isinstance(losses, tuple) else losses
         line = str(super()._generate_train_loss_output(epoch_idx, s_time, e_time, main))[:-1]
-        for name, value in self._figures_of(epoch_idx).items():
+        for name, value in self._notes.figures_of(epoch_idx).items():
             line += f", {set_color(name.replace('_', ' '), 'blue')}: {value:.4f}"
         return f"{line}]"
-
-    def _figures_of(self, epoch: int) -> dict[str, float]:
-        last = self.history[-1] if self.history else {}
-        if last.get("epoch") != epoch:
-            return {}
-        return {name: value for name, value in last.items() if name != "epoch"}
 
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
         super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
-        for name, value in self._figures_of(epoch_idx).items():
+        for name, value in self._notes.figures_of(epoch_idx).items():
             self.tensorboard.add_scalar(f"Weighting/{name}", value, epoch_idx)
 
     def state(self, epoch: int) -> TrainingState:
@@ -280,74 +228,8 @@ class DenoisingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         self.saved_model_file = path
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
-    def _load_best(self, path: str) -> None:
-        loaded = load_checkpoint(path, device=self.device)
-        self._refuse_unfinished(path, loaded)
-        load_model(self.bare_model, loaded)
-        self.logger.info(f"Loading model structure and parameters from {path}")
-
-    def _refuse_unfinished(self, path: str, loaded: Checkpoint) -> None:
-        """Refuse a checkpoint that is none to evaluate yet; without stages there is none."""
-
-    @torch.no_grad()
-    def evaluate(
-        self,
-        eval_data: Any,
-        load_best_model: bool = True,
-        model_file: str | None = None,
-        show_progress: bool = False,
-    ) -> Any:
-        """Evaluate as RecBole does, and add the value metrics to its result.
-
-        The best model comes from a checkpoint without pickle.
-
-        Raises:
-            UsageError: Ranking metrics on labelled data, which offers no candidates to rank.
-            TrainingError: The model gives scores that are not numbers.
-        """
-        if eval_data and load_best_model:
-            self._load_best(model_file or self.saved_model_file)
-        self._values.start()
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-        if result is not None and self._values.metrics:
-            values = self._values.results()
-            self.wandblogger.log_eval_metrics(values, head="eval")
-            result.update(values)
-        return result
-
-    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
-        found = super()._full_sort_batch_eval(batched_data)
-        self._values.collect_ranking(*found[1:])
-        return found
-
-    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
-        with self._values.collecting_candidates(batched_data):
-            return super()._neg_sample_batch_eval(batched_data)
-
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
-        if self._revised is None:
-            score, result = super()._valid_epoch(valid_data, show_progress)
-        else:
-            self._know_items(valid_data)
-            with self._revised.remaining(valid_data, self) as rest:
-                score, result = super()._valid_epoch(rest, show_progress)
+        score, result = super()._valid_epoch(valid_data, show_progress)
         if self._reward is not None:
             self._reward.hand_on(result)
         return score, result
-
-    def _know_items(self, eval_data: Any) -> None:
-        """Set what RecBole's ``evaluate`` sets before it scores a batch."""
-        self.tot_item_num = eval_data._dataset.item_num
-        if self.item_tensor is None and isinstance(eval_data, FullSortEvalDataLoader):
-            self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
-
-    def rank(self, batch: Any) -> Tensor:
-        """Return the scores of all items of a batch of rankings, ``[Q, n_items]``."""
-        scores: Tensor = super()._full_sort_batch_eval(batch)[1]
-        return scores
-
-    def score(self, batch: Any) -> Tensor:
-        """Return the score of each row of a batch of candidates, ``[rows]``."""
-        interaction = batch[0]
-        scores: Tensor = self._spilt_predict(interaction, len(interaction)).flatten()
-        return scores

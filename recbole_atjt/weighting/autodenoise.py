@@ -119,8 +119,10 @@ class AutoDenoise(Weighting):
     def weigh(self, evidence: Evidence) -> Tensor:
         """Draw the weights of a batch, ``[S]``; a training step also adds to Eq. 10's sum."""
         state = observe(evidence)
-        controller = self._controller(state.shape[1], state.device)
         learns = torch.is_grad_enabled()
+        if self.controller is None and not learns:  # what a new controller gives
+            return self.act(state.new_zeros(len(state), self.outputs))[0]
+        controller = self._controller(state.shape[1], state.device)
         with torch.autocast(state.device.type, enabled=False):
             weights, log_probability = self.act(controller(state))
             if learns:
@@ -233,10 +235,11 @@ def observe(evidence: Evidence) -> Tensor:
 
 
 class HardAutoDenoise(AutoDenoise):
-    """AutoDenoise-H: the weight is drawn from ``{0, ..., A - 1}`` (Eq. 12).
+    """AutoDenoise-H: a controller that learns from validation deletes, keeps or repeats.
 
-    With A = 3 a sequence is deleted, kept or counted twice. All actions are equally likely at
-    first, which makes the mean weight ``(A - 1) / 2``; a single action always keeps.
+    The weight is drawn from ``{0, ..., A - 1}`` (Eq. 12). With A = 3 a sequence is deleted, kept or
+    counted twice. All actions are equally likely at first, which makes the mean weight
+    ``(A - 1) / 2``; a single action always keeps.
     """
 
     settings_class = HardAutoDenoiseSettings
@@ -254,10 +257,11 @@ class HardAutoDenoise(AutoDenoise):
 
 
 class SoftAutoDenoise(AutoDenoise):
-    r"""AutoDenoise-S: ``softplus`` of a draw from a normal distribution (Eq. 13 to 16).
+    r"""AutoDenoise-S: such a controller gives any positive weight.
 
-    Both output layers start where the mean's softplus is 1 and the variance 0.25. These offsets
-    are constants beside the layers' biases, so that the L2 penalty pulls towards plain training.
+    The weight is ``softplus`` of a draw from a normal distribution (Eq. 13 to 16). Both output
+    layers start where the mean's softplus is 1 and the variance 0.25. These offsets are constants
+    beside the layers' biases, so that the L2 penalty pulls towards plain training.
     """
 
     outputs = 2

@@ -52,6 +52,7 @@ class NoiseChannel(Weighting):
     """
 
     settings_class = NoiseChannelSettings
+    per_sample = False  # under BCE and BPR, the batch's negatives calibrate its likelihoods
 
     settings: NoiseChannelSettings
 

@@ -64,7 +64,9 @@ class Corruption:
         target_rows, history_rows = rows[in_target], rows[~in_target]
         target[target_rows] = self.draw(target[target_rows], generator)
         row, column = self._positions(history[history_rows], generator)
+        label[history_rows] = 1.0  # a history of padding alone stays as it is
         row = history_rows[row]
+        label[row] = 0.0
         history[row, column] = self.draw(history[row, column], generator)
         return history, target, label
 
@@ -77,7 +79,8 @@ class Corruption:
         if self.count == 1:
             chance = torch.rand(len(history), generator=generator, device=device)
             column = (chance * length).long().minimum(length - 1)
-            return torch.arange(len(history), device=device), column
+            row = torch.arange(len(history), device=device)
+            return row[length > 0], column[length > 0]
         keys = torch.rand(history.shape, generator=generator, device=device)
         keys = keys.masked_fill(history == 0, -1.0)
         chosen, column = keys.topk(min(self.count, history.shape[1]), dim=1)

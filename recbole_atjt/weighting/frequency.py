@@ -11,7 +11,7 @@ from recbole_atjt.weighting.base import Evidence, Weighting
 
 
 class InverseFrequency(Weighting):
-    r"""Weights sequences of rare target items up, those of popular ones down.
+    r"""Inverse training frequency of the target item: rare items count more, the mean is 1.
 
     .. math:: w_i = \frac{|D|}{|V| \, f_{v_i}}
 

@@ -38,7 +38,7 @@ class ReweightedLossSettings(DeclaredSettings):
 
 
 class TruncatedLoss(Weighting):
-    r"""T_CE: the positives of the largest loss are dropped, more and more of them.
+    r"""T-CE (ADT): the positives of a batch's largest losses are dropped, more and more of them.
 
     Of B rows, :math:`\lfloor (1 - \epsilon(t)) B \rfloor` are kept and the loss is the mean over
     them, so a kept row weighs B / kept. The share that is dropped grows with the training step t:
@@ -95,7 +95,7 @@ def truncated(loss: Tensor, label: Tensor | None, drop_rate: float) -> Tensor:
 
 
 class ReweightedLoss(Weighting):
-    r"""R_CE: rows that the model finds unlikely count less.
+    r"""R-CE (ADT): the probability of the observed label to the power beta.
 
     .. math:: w_i = p_i^{\beta}, \quad p_i = e^{-l_i}
 

@@ -292,7 +292,10 @@ class AuxiliaryTaskJointTraining(RecognizerWeighting):
 
 
 class WithoutAuxiliaryTask(RecognizerWeighting):
-    """WAT: the same network gives the weights, trained by ``L^R`` alone (4.2.3)."""
+    """WAT: ATJT's network without a task of its own, trained by the recommender's loss alone.
+
+    That is an ablation of 4.2.3.
+    """
 
     groups_key = ""
 
@@ -303,7 +306,10 @@ class WithoutAuxiliaryTask(RecognizerWeighting):
 
 
 class DirectNoiseRecognition(RecognizerWeighting):
-    """DNR: recognisers are trained alone first, then frozen and used for weights (4.2.3)."""
+    """DNR: ATJT's recognisers, trained first and then frozen.
+
+    That is an ablation of 4.2.3.
+    """
 
     settings_class = DirectNoiseRecognitionSettings
 

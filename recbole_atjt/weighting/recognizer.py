@@ -119,10 +119,12 @@ class AttentionPooling(nn.Module):
         scores = layer.dropout(layer.activation(hidden + layer.linear.bias))
         real = history != 0
         if self.normalization == "softmax":
-            attention = scores.masked_fill(~real, float("-inf")).softmax(dim=-1)
+            # Not -inf: a row of padding alone gets no NaN, but the padding's embedding, zero.
+            attention = scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(dim=-1)
         else:
             scores = scores * real
-            attention = scores / scores.sum(dim=-1, keepdim=True)
+            empty = ~real.any(dim=-1, keepdim=True)
+            attention = scores / scores.sum(dim=-1, keepdim=True).masked_fill(empty, 1.0)
         keys = F.embedding(history, embedding, padding_idx=0)
         return torch.bmm(attention.unsqueeze(1), keys).squeeze(1)
 
@@ -180,7 +182,7 @@ class NoiseRecognizer(nn.Module):
         """Return the logit of "this sequence is original", in full precision also under AMP.
 
         Args:
-            history: Item ids, 0 where padded, ``[B, L]``; every row holds at least one item.
+            history: Item ids, 0 where padded, ``[B, L]``; of padding alone, the target decides.
             target: Item ids, ``[B]``.
 
         Returns:

@@ -38,6 +38,13 @@ STRATEGIES: dict[str, type[Weighting] | None] = {
 }
 """This package's own; None: nothing is weighted, the training is plain RecBole's."""
 
+PLAIN = {
+    "none": "Plain RecBole, bit for bit: every sequence counts the same.",
+    "erm_revised": "Plain training; the validation that selects the best epoch drops its largest "
+    "losses (`revised_validation`).",
+}
+"""What the names without a class are; a class says it in the first line of its docstring."""
+
 ENTRY_POINTS = "recbole_atjt.weightings"
 """Group in which another package announces its strategies: ``name = module:Class``."""
 

@@ -1,0 +1,92 @@
+"""The noise channel: posteriors by hand, shares that are learned, wrong settings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_atjt.errors import UsageError
+from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.channel import NoiseChannel
+from recbole_atjt.weighting.table import build_weighting
+
+FREQUENCY = torch.tensor([0, 6, 2, 2])
+
+
+def build(**changes: Any) -> NoiseChannel:
+    built = build_weighting({"weighting": "channel", "channel_warmup": 0, **changes}, FREQUENCY)
+    assert isinstance(built, NoiseChannel)
+    return built
+
+
+def softmax_evidence(likelihood: list[float], item: list[int], epoch: int = 0) -> Evidence:
+    loss = -torch.tensor(likelihood).log()
+    return Evidence(loss, torch.arange(len(item)), torch.tensor(item), epoch=epoch)
+
+
+def test_the_posterior_by_hand() -> None:
+    channel = build(channel_share=0.25)
+    channel.mixture.noise.copy_(torch.tensor([0.0, 0.5, 0.25, 0.25]))
+    weights = channel(softmax_evidence([0.5, 0.05], [1, 2]))
+    # (3/4 * 1/2) / (3/4 * 1/2 + 1/4 * 1/2) = 3/4, (3/4 * 1/20) / (3/4 * 1/20 + 1/4 * 1/4) = 3/8
+    assert weights.tolist() == pytest.approx([3 / 4, 3 / 8])
+
+
+def test_a_naive_loop_says_the_same() -> None:
+    channel, likelihood, items = build(channel_share=0.3), [0.9, 0.2, 0.01, 0.4], [1, 2, 3, 1]
+    weights = channel(softmax_evidence(likelihood, items)).tolist()
+    q = channel.mixture.noise.tolist()
+    for weight, p, item in zip(weights, likelihood, items):
+        assert weight == pytest.approx(0.7 * p / (0.7 * p + 0.3 * q[item]), rel=1e-5)
+
+
+def test_the_noise_starts_from_the_items_frequencies() -> None:
+    assert build().mixture.noise.tolist() == pytest.approx([0, 6.5 / 11.5, 2.5 / 11.5, 2.5 / 11.5])
+
+
+def test_without_noise_every_sequence_weighs_1() -> None:
+    assert build(channel_share=0.0)(softmax_evidence([0.5, 1e-6], [1, 2])).tolist() == [1.0, 1.0]
+
+
+def test_the_warmup_is_plain_and_learns() -> None:
+    channel = build(channel_warmup=1)
+    channel.start_epoch(0)
+    assert channel(softmax_evidence([0.9, 0.001], [1, 2])).tolist() == [1.0, 1.0]
+    channel.end_epoch(0)
+    noise = channel.mixture.noise
+    assert noise[2] > noise[1]
+    assert float(channel(softmax_evidence([0.9, 0.001], [1, 2], epoch=1))[1]) < 0.1
+
+
+def test_the_share_is_the_mean_of_the_noises_posteriors() -> None:
+    channel = build(channel_share=0.25)
+    channel.start_epoch(0)
+    clean = channel(softmax_evidence([0.5, 0.05, 0.3], [1, 2, 3]))
+    channel.end_epoch(0)
+    assert channel.describe()["noise_share"] == pytest.approx(float(1 - clean.mean()), rel=1e-5)
+    assert math.isclose(float(channel.mixture.noise.sum()), 1.0, rel_tol=1e-6)
+
+
+def test_a_share_that_is_not_learned_stays() -> None:
+    channel = build(channel_share=0.25, channel_learn=False)
+    channel(softmax_evidence([0.5, 0.05], [1, 2]))
+    channel.end_epoch(0)
+    assert float(channel.mixture.share) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channel_share": 1.0}, r"channel_share=1.0 is out of range: it must be inside \[0, 1\)"),
+        ({"channel_cap": -0.1}, "channel_cap=-0.1 is out of range"),
+        ({"channel_warmup": 1.5}, "channel_warmup=1.5 is not a whole number"),
+        ({"channel_learn": "often"}, "channel_learn=often is not True or False"),
+        ({"channel_smoothing": float("inf")}, "channel_smoothing=inf is out of range"),
+    ],
+)
+def test_wrong_settings_end_in_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build(**changes)
