@@ -120,8 +120,8 @@ def measure(cell: dict[str, Any], files: list[str], keys: dict[str, Any]) -> dic
 def table(cells: list[dict[str, Any]]) -> str:
     """Return mean and deviation over seeds, headroom, AUROC and share of noise, as Markdown."""
     text = [
-        "| model, data | planted | strategy | seeds | NDCG@10 | change | headroom recovered | AUROC "
-        "of weights | share found |",
+        "| model, data | planted | strategy | seeds | NDCG@10 | change | headroom recovered | "
+        "AUROC of weights | share found |",
         "|" + " --- |" * 9,
     ]
     groups = dict.fromkeys((c["model"], c["dataset"], c["plant"]) for c in cells)

@@ -26,6 +26,7 @@ from tests.models import SMALL, data_path
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
 #: What a recogniser needs to be small.
 SMALL_RECOGNIZER = {
+    "atjt_evidence": "own",
     "atjt_recognizer_embedding_size": 8,
     "atjt_recognizer_attention_hidden_size": 8,
     "atjt_recognizer_output_hidden_sizes": [8, 8],

@@ -290,7 +290,10 @@ def same_future(first: Weighting, second: Weighting) -> None:
 def sums_of(strategy: Weighting) -> dict[str, tuple[int, float | None]]:
     """Return count and mean of each part of the report; no mean where nothing was counted."""
     parts = vars(strategy.report).items()
-    return {name: (part.count, part.mean if part.count else None) for name, part in parts}
+    return {
+        name: (part.count, getattr(part, "mean", None) if part.count else None)
+        for name, part in parts
+    }
 
 
 #: For every strategy by itself.

@@ -16,6 +16,7 @@ from tests.runs import assemble
 
 LITERAL = {
     "weighting": "atjt",
+    "atjt_evidence": "own",
     "atjt_alpha": 0.3,
     "atjt_normalize": "none",
     "atjt_strength": 1.0,

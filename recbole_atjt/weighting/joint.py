@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
 from recbole_atjt.weighting.likelihood import log_likelihood, negative_scores
 from recbole_atjt.weighting.likelihood_recognizer import (
@@ -12,13 +13,17 @@ from recbole_atjt.weighting.likelihood_recognizer import (
     weighted_recognition_loss,
 )
 from recbole_atjt.weighting.mixture import NoiseMixture
-from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining, JointTrainingSettings
+from recbole_atjt.weighting.recognition import (
+    AuxiliaryTaskJointTraining,
+    JointTrainingSettings,
+    RecognizerWeighting,
+)
 from recbole_atjt.weighting.report import Curve
 
 _START, _CAP, _SMOOTHING = 0.5, 0.6, 0.1
 
 
-class LikelihoodJointTraining(AuxiliaryTaskJointTraining):
+class LikelihoodJointTraining(RecognizerWeighting):
     r"""ATJT: recognisers tell original targets from drawn ones by the recommender's likelihood.
 
     Each sequence of group n is weighed by :math:`g_n` and trains the recognisers of all other
@@ -38,15 +43,23 @@ class LikelihoodJointTraining(AuxiliaryTaskJointTraining):
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.
     """
 
-    wants_other_groups = False
+    settings_class = JointTrainingSettings
     per_sample = False
     free_scale = True
+
+    settings: JointTrainingSettings
 
     @classmethod
     def build(cls, settings: JointTrainingSettings, item_frequency: Tensor) -> Weighting:
         """Build the form that ``atjt_evidence`` names."""
         if settings.atjt_evidence == "own":
             return AuxiliaryTaskJointTraining(settings, item_frequency)
+        for key, only in (("atjt_schedule", "interleaved"), ("atjt_joint_gradient", False)):
+            given = getattr(settings, key)
+            if given != only:
+                raise UsageError(
+                    f"{key}={given} goes with atjt_evidence=own: use {key}={only}, or preset=paper"
+                )
         return cls(settings, item_frequency)
 
     def __init__(self, settings: JointTrainingSettings, item_frequency: Tensor) -> None:
@@ -57,6 +70,10 @@ class LikelihoodJointTraining(AuxiliaryTaskJointTraining):
         self.mixture = NoiseMixture(item_frequency, start, True, cap, _SMOOTHING)
         self._curve = Curve()
         self._loss: Tensor | None = None
+
+    def recognize(self, group: int, history: Tensor, target: Tensor) -> Tensor | None:  # type: ignore[override]
+        """Return None: without the recommender's likelihood there is nothing to read."""
+        return None
 
     def _recognizers(self) -> nn.ModuleList:
         reads_all = self.settings.atjt_recognizer_reads == "all"
@@ -213,7 +230,7 @@ class LikelihoodJointTraining(AuxiliaryTaskJointTraining):
         """Return the posteriors of original and drawn targets in the last epoch, and the AUROC."""
         original, replaced = self.report.original, self.report.replaced
         if not replaced.count:
-            return None
+            return {}
         return {
             "original": {"mean": original.mean, "variance": original.variance},
             "replaced": {"mean": replaced.mean, "variance": replaced.variance},

@@ -151,8 +151,9 @@ class NoiseMixture(nn.Module):
         size = (min(COMPARED, len(item)),)
         row = torch.randint(len(item), size, device=item.device, generator=self._generator)
         other = logits[row.unsqueeze(1), item.unsqueeze(0)].float() - normaliser[row].unsqueeze(1)
+        chance = torch.rand(len(item), device=item.device, generator=self._generator)
         below = (other < log_p).float().mean(0)
-        return below + 0.5 * (other == log_p).float().mean(0)
+        return below + chance * (other == log_p).float().mean(0)  # ties at random: still uniform
 
     def _note_random(self, item: Tensor, log_p: Tensor) -> None:
         """Take in log-likelihoods of random items, ``[m]`` each."""

@@ -133,6 +133,11 @@ class JointTrainingSettings(RecognitionSettings):
 
 
 @dataclass(frozen=True)
+class WithoutAuxiliaryTaskSettings(RecognitionSettings):
+    """The recognisers' settings, as ATJT has them."""
+
+
+@dataclass(frozen=True)
 class DirectNoiseRecognitionSettings(RecognitionSettings):
     """The recognisers' settings, and how long they are trained alone."""
 
@@ -297,6 +302,7 @@ class WithoutAuxiliaryTask(RecognizerWeighting):
     That is an ablation of 4.2.3.
     """
 
+    settings_class = WithoutAuxiliaryTaskSettings
     groups_key = ""
 
     @property

@@ -76,6 +76,11 @@ class Curve:
             index = (place * (self._BINS - 1)).long()
             self._counts[row].index_add_(0, index, importance.double())
 
+    @property
+    def count(self) -> int:
+        """How many values have some importance, as a whole number at least 1 where there is any."""
+        return 0 if self._counts is None else max(1, round(float(self._counts.sum())))
+
     def auroc(self) -> float:
         """Return the chance that the first class has the larger score, ties half."""
         if self._counts is None or not bool((self._counts.sum(1) > 0).all()):

@@ -1,0 +1,184 @@
+"""ATJT that reads the likelihood: the floor of its odds, its recognisers, what each head gives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from recbole_atjt.errors import UsageError
+from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.joint import LikelihoodJointTraining
+from recbole_atjt.weighting.likelihood_recognizer import weighted_recognition_loss
+from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining
+from recbole_atjt.weighting.table import build_weighting
+
+ITEMS = 30
+
+
+def build(**changes: Any) -> LikelihoodJointTraining:
+    keys = {"weighting": "atjt", "atjt_warmup": 0, **changes}
+    built = build_weighting(keys, torch.arange(1, ITEMS + 1))
+    assert isinstance(built, LikelihoodJointTraining)
+    built.start_epoch(0)
+    return built
+
+
+def softmax_evidence(rows: int = 64, group: int = 0, **changes: Any) -> Evidence:
+    logits = torch.randn(rows, ITEMS)
+    logits[:, 0] = -torch.inf
+    item = torch.randint(1, ITEMS, (rows,))
+    loss = functional.cross_entropy(logits, item, reduction="none").requires_grad_()
+    history = torch.randint(1, ITEMS, (rows, 4))
+    own: dict[str, Any] = {"logits": logits, "history": history, "group": group, **changes}
+    return Evidence(loss, torch.arange(rows), item, **own)
+
+
+def pair_evidence(rows: int = 64) -> Evidence:
+    positive, negative = torch.randn(rows), torch.randn(rows)
+    loss = -functional.logsigmoid(positive - negative)
+    ids = torch.randint(1, ITEMS, (2, rows))
+    return Evidence(loss, torch.arange(rows), ids[0], pair=(positive, negative), negative=ids[1])
+
+
+def labelled_evidence(rows: int = 64, negatives: int = 2) -> Evidence:
+    logit = torch.randn(rows * (1 + negatives))
+    label = torch.zeros(len(logit))
+    label[:rows] = 1
+    loss = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
+    item = torch.randint(1, ITEMS, (rows,))
+    negative = torch.randint(1, ITEMS, (rows * negatives,))
+    return Evidence(loss, torch.arange(rows), item, label=label, negative=negative)
+
+
+def test_at_its_start_it_weighs_as_the_channel_does() -> None:
+    seen = softmax_evidence()
+    channel = build_weighting(
+        {"weighting": "channel", "channel_warmup": 0}, torch.arange(1, ITEMS + 1)
+    )
+    assert channel is not None
+    channel.start_epoch(0)
+    assert torch.allclose(build()(seen), channel(seen), atol=1e-6)
+
+
+def test_the_odds_of_an_original_by_hand() -> None:
+    strategy = build(atjt_noise_rate=0.25)
+    ratio = torch.tensor([math.log(2.0), -50.0])
+    found = strategy._logit(ratio, torch.tensor([1, 2]))
+    # 3/4 * 2 + 1/4 = 7/4; where clicks are noise alone, their share 1/4 is left.
+    assert found.tolist() == pytest.approx([math.log(7 / 4), math.log(1 / 4)], abs=1e-5)
+
+
+def test_replacements_from_elsewhere_are_reckoned_in() -> None:
+    strategy = build(atjt_noise_rate=0.25, atjt_replace_from="uniform")
+    found = strategy._logit(torch.tensor([math.log(2.0)]), torch.tensor([29]))
+    q, r = float(strategy.mixture.noise[29]), 1 / (ITEMS - 1)
+    assert found.item() == pytest.approx(math.log(q / r * 7 / 4), rel=1e-5)
+
+
+def test_only_the_recognisers_of_other_groups_learn() -> None:
+    strategy = build(atjt_groups=3)
+    strategy(softmax_evidence(group=1))
+    loss = strategy.evidence_loss()
+    assert loss is not None
+    loss.backward()
+    moved = [part.scale.grad is not None for part in strategy._parts()]
+    assert moved == [True, False, True]
+    assert strategy.evidence_loss() is None
+
+
+@pytest.mark.parametrize("make", [softmax_evidence, pair_evidence, labelled_evidence])
+def test_every_head_has_drawn_targets(make: Any) -> None:
+    strategy, seen = build(), make()
+    weights = strategy(seen)
+    assert weights.shape == (64,)
+    assert 0 <= float(weights.min()) <= float(weights.max()) <= 1
+    loss = strategy.evidence_loss()
+    assert loss is not None
+    assert math.isfinite(loss.item())
+    assert strategy.report.replaced.count > 0
+
+
+def test_a_head_that_shows_no_scores_is_weighed_all_the_same() -> None:
+    strategy = build()
+    seen = Evidence(torch.rand(8) * 3, torch.arange(8), torch.randint(1, ITEMS, (8,)))
+    assert strategy(seen).shape == (8,)
+    assert strategy.evidence_loss() is None
+    assert strategy.recognition() == {}
+
+
+def test_a_known_rate_stays_and_an_unknown_one_is_learned() -> None:
+    known, learned = build(atjt_noise_rate=0.1), build()
+    for strategy in (known, learned):
+        strategy(softmax_evidence())
+        strategy.end_epoch(0)
+    assert float(known.mixture.share) == pytest.approx(0.1)
+    assert float(learned.mixture.share) != 0.5
+
+
+def test_the_warmup_is_plain() -> None:
+    assert build(atjt_warmup=1)(softmax_evidence()).tolist() == [1.0] * 64
+
+
+def mixed(rows: int, share: float, epoch: int) -> Evidence:
+    """Clicks of a known model, a share of them noise on three items."""
+    taste = torch.randint(1, ITEMS, (rows,))
+    logits = torch.zeros(rows, ITEMS)
+    logits[:, 0] = -torch.inf
+    logits[torch.arange(rows), taste] = 6.0
+    item = torch.multinomial(logits.softmax(1), 1).squeeze(1)
+    noise = torch.rand(rows) < share
+    item = torch.where(noise, torch.randint(1, 4, (rows,)), item)
+    loss = functional.cross_entropy(logits, item, reduction="none")
+    ids = torch.arange(rows)
+    return Evidence(loss, ids, item, logits=logits, true=~noise, epoch=epoch)
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.3, 0.2, 0.4), (0.0, 0.0, 0.03)])
+@pytest.mark.parametrize("name", ["channel", "atjt"])
+def test_share_and_distribution_of_the_noise_are_found(
+    name: str, share: float, low: float, high: float
+) -> None:
+    strategy = build_weighting({"weighting": name}, torch.ones(ITEMS))
+    assert strategy is not None
+    for epoch in range(8):
+        strategy.start_epoch(epoch)
+        for _ in range(10):
+            strategy(mixed(200, share, epoch))
+        strategy.end_epoch(epoch)
+    assert low <= strategy.describe()["noise_share"] <= high
+    if share:
+        assert {item for item, _ in strategy.suspects(3)} == {1, 2, 3}
+        assert strategy.report.truth.auroc() > 0.9
+
+
+def test_the_loss_weighs_both_classes_alike() -> None:
+    logit, label = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([1.0, 0.0, 0.0])
+    losses = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
+    found = weighted_recognition_loss(logit, label, torch.tensor([3.0, 1.0, 3.0]))
+    expected = 0.5 * losses[0] + 0.5 * (losses[1] + 3 * losses[2]) / 4
+    assert found.item() == pytest.approx(expected.item())
+
+
+def test_own_evidence_is_the_papers_form() -> None:
+    keys = {"weighting": "atjt", "atjt_evidence": "own"}
+    assert type(build_weighting(keys, torch.ones(9))) is AuxiliaryTaskJointTraining
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"atjt_schedule": "paper"}, "atjt_schedule=paper goes with atjt_evidence=own"),
+        ({"atjt_joint_gradient": True}, "atjt_joint_gradient=True goes with atjt_evidence=own"),
+        ({"atjt_noise_rate": 1.0}, "atjt_noise_rate=1.0 is out of range"),
+        ({"atjt_noise_rate": "most"}, "atjt_noise_rate=most is unknown"),
+        ({"atjt_evidence": "likelyhood"}, "did you mean 'likelihood'"),
+        ({"atjt_warmup": -1}, "atjt_warmup=-1 is out of range"),
+    ],
+)
+def test_wrong_values_end_in_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build(**given)

@@ -1,0 +1,99 @@
+"""The mixture of clean clicks and noise: its gradient, its test of independence, each head."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.likelihood import log_likelihood, negative_scores
+from recbole_atjt.weighting.mixture import NoiseMixture
+
+ITEMS = 12
+
+
+def build(share: float = 0.3) -> NoiseMixture:
+    built = NoiseMixture(torch.arange(ITEMS), share, True, 0.6, 0.1)
+    built.start(0)
+    return built
+
+
+def test_weighted_losses_have_the_gradient_of_the_mixtures_likelihood() -> None:
+    """The gradient of sum r l is that of -log((1-e) p + e q), in double precision."""
+    mixture = build().double()
+    item = torch.randint(1, ITEMS, (7,))
+
+    def weighted(logits: Tensor) -> Tensor:
+        loss = functional.cross_entropy(logits, item, reduction="none")
+        return (mixture.clean_posterior(item, -loss.detach()) * loss).sum()
+
+    def likelihood(logits: Tensor) -> Tensor:
+        p = logits.softmax(1).gather(1, item.unsqueeze(1)).squeeze(1)
+        return -torch.log(0.7 * p + 0.3 * mixture.noise[item]).sum()
+
+    logits = torch.randn(7, ITEMS, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(likelihood, (logits,))
+    (ours,) = torch.autograd.grad(weighted(logits), logits)
+    (theirs,) = torch.autograd.grad(likelihood(logits), logits)
+    assert torch.allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+def test_targets_that_ignore_their_history_have_uniform_ranks() -> None:
+    mixture, rows = build(), 3000
+    logits = 3 * torch.randn(rows, ITEMS)
+    item = torch.randint(1, ITEMS, (rows,))
+    loss = functional.cross_entropy(logits, item, reduction="none")
+    evidence = Evidence(loss, torch.arange(rows), item, logits=logits)
+    rank = mixture._rank(evidence, -loss)
+    for level in (0.1, 0.3, 0.7):
+        assert float((rank < level).float().mean()) == pytest.approx(level, abs=0.04)
+
+
+def test_a_draw_takes_nothing_from_the_global_generators() -> None:
+    mixture, state = build(), torch.get_rng_state()
+    first = mixture.draw(mixture.unigram, 50)
+    assert torch.equal(state, torch.get_rng_state())
+    mixture.start(0)
+    assert torch.equal(first, mixture.draw(mixture.unigram, 50))
+    mixture.start(1)
+    assert not torch.equal(first, mixture.draw(mixture.unigram, 50))
+    assert not (first == 0).any()
+
+
+def test_the_likelihood_of_a_softmax_is_its_loss() -> None:
+    loss = torch.tensor([0.5, 2.0])
+    evidence = Evidence(loss, torch.arange(2), torch.tensor([1, 2]))
+    assert torch.equal(log_likelihood(evidence, ITEMS), -loss)
+
+
+def test_the_likelihood_of_labelled_rows_by_hand() -> None:
+    logit, label = torch.tensor([1.0, 0.0, math.log(3.0)]), torch.tensor([1.0, 0.0, 0.0])
+    loss = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
+    negative = torch.tensor([4, 5])
+    evidence = Evidence(loss, torch.tensor([7]), torch.tensor([3]), label=label, negative=negative)
+    # The negatives' mean of exp(s) is (1 + 3) / 2; uniform over 11 items.
+    expected = 1.0 - math.log(2.0) - math.log(11)
+    assert log_likelihood(evidence, ITEMS).item() == pytest.approx(expected, rel=1e-4)
+    found = negative_scores(evidence, ITEMS)
+    assert found is not None
+    assert torch.equal(found[0], negative)
+    assert found[1].tolist() == pytest.approx(
+        [-math.log(2.0) - math.log(11), math.log(3 / 2) - math.log(11)], rel=1e-4
+    )
+
+
+def test_the_likelihood_of_pairs_by_hand() -> None:
+    positive, negative = torch.tensor([1.0, 2.0]), torch.tensor([0.0, math.log(3.0)])
+    loss = -functional.logsigmoid(positive - negative)
+    items = torch.tensor([3, 4])
+    pair = Evidence(loss, items, items, pair=(positive, negative), negative=items)
+    expected = [1.0 - math.log(2.0) - math.log(11), 2.0 - math.log(2.0) - math.log(11)]
+    assert log_likelihood(pair, ITEMS).tolist() == pytest.approx(expected, rel=1e-4)
+    alone = Evidence(loss, items, items, negative=items)
+    odds = (positive - negative - math.log(11)).tolist()
+    assert log_likelihood(alone, ITEMS).tolist() == pytest.approx(odds, rel=1e-4)
+    assert negative_scores(alone, ITEMS) is None
