@@ -229,6 +229,10 @@ def measure_pairs(names: Iterable[str] | None) -> None:
 
 def main(given: list[str]) -> int:
     """Write, or check; return the exit code."""
+    unknown = [each for each in given if each.partition("=")[0] not in ("--check", "--pairs")]
+    if unknown:
+        print(f"{unknown[0]} is unknown: use --check, --pairs or --pairs=NAME,NAME")
+        return 2
     if "--check" in given:
         found = stale()
         for name in found:
@@ -237,10 +241,7 @@ def main(given: list[str]) -> int:
     for path, text in generated().items():
         path.write_text(text, encoding="utf-8")
     for argument in given:
-        option, _, names = argument.partition("=")
-        if option != "--pairs":
-            print(f"{argument} is unknown: use --check, --pairs or --pairs=NAME,NAME")
-            return 2
+        names = argument.partition("=")[2]
         measure_pairs(names.split(",") if names else None)
     return 0
 
