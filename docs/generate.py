@@ -30,6 +30,8 @@ from recbole_atjt.weighting.table import PLAIN, STRATEGIES, settings_of
 ROOT = Path(__file__).resolve().parents[1]
 PROPERTIES = ROOT / "properties"
 OVERALL = PROPERTIES / "overall.yaml"
+#: Strategies that leave the keys they share to another's property file.
+SHARES_WITH = {"autodenoise_h": "autodenoise_s"}
 _NOTE = "# Written by docs/generate.py from {source}; change it there."
 _COMMENT = re.compile(r"#\s*\([^)]*\)\s*(.*)$")
 _NAMES = re.compile(r"(?<=weighted: ).*?(?=, or a strategy of another package)")
@@ -66,18 +68,18 @@ def summary_of(name: str) -> str:
 def owners() -> dict[str, str]:
     """Return whose property file holds a key: key -> strategy.
 
-    That is the first strategy of the table whose own class of settings declares it; classes that
-    are derived from another take its keys over.
+    That is the first strategy of the table that has it, unless it leaves what it shares to another.
     """
-    declared = {
-        name: settings_of(strategy) for name, strategy in STRATEGIES.items() if strategy is not None
+    keys = {
+        name: {item.key for item in declared_keys(settings_of(strategy))}
+        for name, strategy in STRATEGIES.items()
+        if strategy is not None
     }
     found: dict[str, str] = {}
-    for own in (True, False):
-        for name, settings in declared.items():
-            for item in declared_keys(settings):
-                if not own or item.key in vars(settings).get("__annotations__", {}):
-                    found.setdefault(item.key, name)
+    for name, own in keys.items():
+        left = keys.get(SHARES_WITH.get(name, ""), set())
+        for key in own:
+            found.setdefault(key, SHARES_WITH[name] if key in left else name)
     return found
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_atjt.errors import AtjtError, UsageError
+from recbole_atjt.errors import AtjtError, UsageError, nearest
 
 LISTS = ("model", "dataset", "weighting", "seed")
 DEFAULTS = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
@@ -27,8 +27,34 @@ config files: SASRec on RecBole's ml-100k with the short settings of properties/
   --output_dir    where result.json and the checkpoints go [runs/<model>-<dataset>-<time>]
   --KEY=VALUE     any key of RecBole's or of ours; values are read as YAML, never run as code
 
+  plant ...       write a dataset's files with planted noise: plant --help
+
 Keys of ours:
 {keys}
+"""
+
+
+PLANT_KEYS = (
+    "dataset",
+    "data_path",
+    "plant",
+    "output_dir",
+    "plant_seed",
+    "plant_items",
+    "keep",
+)
+PLANT_USAGE = """\
+usage: run_atjt.py plant --dataset=NAME --data_path=DIR --plant=KIND:SHARE[,KIND:SHARE]
+                         --output_dir=DIR [--plant_seed=INT] [--plant_items=INT] [--keep=INT]
+
+Write a dataset's atomic files with planted noise and the truth in a column is_noise, for use with
+any program. The original, DIR/NAME/NAME.inter, is never touched.
+
+  --plant        uniform, popular, clickbait, insert, burst, swap, users, similar: shares in (0, 1)
+  --output_dir   new folder, whose name becomes the dataset's
+  --plant_seed   seed of the planting [2020]
+  --plant_items  number of clickbait items [30]
+  --keep         last clicks of each user that stay as they are, for validation and test [2]
 """
 
 
@@ -36,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 for failed training, 2 for wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given[:1] == ["plant"]:
+            if "--help" in given or "-h" in given:
+                print(PLANT_USAGE)
+                return 0
+            return _plant(given[1:])
         if "--help" in given or "-h" in given:
             print(_help())
             return 0
@@ -49,6 +80,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("recbole-atjt: interrupted before training; nothing was saved", file=sys.stderr)
         return 130
+
+
+def _plant(given: Sequence[str]) -> int:
+    """Write a dataset's files with planted noise."""
+    from pathlib import Path
+
+    from recbole_atjt.noise.files import plant_files
+    from recbole_atjt.settings.yaml_values import parse_value
+
+    values = parse_arguments(given)
+    for key in values:
+        if key not in PLANT_KEYS:
+            raise UsageError(f"key '{key}' is unknown{nearest(key, PLANT_KEYS)}; see plant --help")
+    for key in PLANT_KEYS[:4]:
+        if key not in values:
+            raise UsageError(f"{key} is missing: give --{key}=VALUE; see plant --help")
+    dataset = values["dataset"]
+    more = {
+        name: parse_value(values[key])
+        for key, name in (("plant_seed", "seed"), ("plant_items", "items"), ("keep", "keep"))
+        if key in values
+    }
+    written = plant_files(
+        Path(values["data_path"]) / dataset, dataset, values["plant"], values["output_dir"], **more
+    )
+    print(f"written: {written}")
+    return 0
 
 
 def _run(given: Sequence[str]) -> int:

@@ -123,6 +123,13 @@ class DenoisingConfig(Config):
             self._update_from_ours(name)
         for path in sorted((properties_path() / "weighting").glob("*.yaml")):
             self.internal_config_dict.update(load_yaml(path, self.yaml_loader))
+        preset = self.external_config_dict.get("preset")
+        if preset is not None:
+            known = [path.stem for path in sorted((properties_path() / "presets").glob("*.yaml"))]
+            if preset not in known:
+                hint = nearest(str(preset), known)
+                raise UsageError(f"preset={preset} is unknown{hint}: use {', '.join(known)}")
+            self._update_from_ours(f"presets/{preset}")
 
     def _update_from_ours(self, name: str) -> None:
         path = properties_path() / f"{name}.yaml"

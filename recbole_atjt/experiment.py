@@ -20,11 +20,14 @@ from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
 from recbole_atjt.report.result import ExperimentResult, RunResult
+from recbole_atjt.report.suspects import named_items
 from recbole_atjt.report.weights import learned_weights, measure_weights
 from recbole_atjt.training.trainer import DenoisingTrainer
 from recbole_atjt.version import versions
 from recbole_atjt.weighting.table import find_strategy
 
+#: Items that are named as held most responsible for noise.
+SUSPECTS = 10
 #: Handlers of the run's log.
 _LOG: list[logging.Handler] = []
 
@@ -194,9 +197,12 @@ def _describe(
     if weighting is not None:
         weights = {
             **learned_weights(weighting.report),
-            **(measure_weights(weighting, trainer.loader, config["seed"]) or {}),
+            **(_recognition(trainer, config["seed"]) or {}),
             "epochs": trainer.history,
         }
+        suspects = weighting.suspects(SUSPECTS)
+        if suspects:
+            weights["noise_items"] = named_items(ready.train_data._dataset, suspects)
     choices = getattr(trainer.bare_model, "gate_choices", None)
     return RunResult(
         model=config["model"],
@@ -219,6 +225,12 @@ def _describe(
         config=plain_config(config),
         gate=None if choices is None else choices(),
     )
+
+
+def _recognition(trainer: DenoisingTrainer, seed: int) -> dict[str, Any] | None:
+    """Return how a strategy weighs original and replaced sequences; None without a recogniser."""
+    found: dict[str, Any] | None = trainer.weighting.recognition()
+    return measure_weights(trainer.weighting, trainer.loader, seed) if found is None else found
 
 
 def _as_numbers(metrics: Mapping[str, Any] | None) -> dict[str, float]:

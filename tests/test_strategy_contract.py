@@ -18,10 +18,13 @@ TABLE = {name: Subject(name) for name, strategy in STRATEGIES.items() if strateg
 #: Settings beside the defaults under which a strategy is another one.
 VARIANTS = {
     "t_ce at once": Subject("t_ce", {"t_ce_num_gradual": 1, "t_ce_drop_rate": 0.5}),
-    "atjt joint": Subject("atjt", {"atjt_joint_gradient": True, "atjt_scale_alpha": True}),
+    "atjt joint": Subject(
+        "atjt", {"atjt_evidence": "own", "atjt_joint_gradient": True, "atjt_scale_alpha": True}
+    ),
     "atjt literal": Subject(
         "atjt",
         {
+            "atjt_evidence": "own",
             "atjt_normalize": "none",
             "atjt_strength": 1.0,
             "atjt_schedule": "paper",

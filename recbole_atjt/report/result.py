@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_atjt.report.headroom import headrooms
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -27,6 +29,8 @@ class RunResult:
         parameters: Trainable parameters of ``recommender`` and ``recogniser``.
         weights: ``epochs`` (figures of each epoch); where the data knows noise, ``true_positive``
             and ``false_positive`` with mean, variance and count in the last epoch; with a
+            ``noise_auroc``, the AUROC of telling them apart by weight; where noise has a
+            distribution over items, ``noise_items``, the items held most responsible; with a
             recogniser, ``original`` and ``replaced`` with mean and variance, and ``auroc``. None
             in plain training.
         warnings: What the log warned about.
@@ -76,7 +80,11 @@ class ExperimentResult:
         """Write result.json by rename, so that it is never half; NaN and infinity become null."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
         runs = [_finite(asdict(run)) for run in self.runs]
-        text = json.dumps({"runs": runs}, indent=2, allow_nan=False)
+        written: dict[str, Any] = {"runs": runs}
+        rooms = headrooms(self.runs)
+        if rooms:
+            written["headroom"] = _finite(rooms)
+        text = json.dumps(written, indent=2, allow_nan=False)
         temporary = self.path.with_suffix(".json.tmp")
         temporary.write_text(text + "\n", encoding="utf-8")
         os.replace(temporary, self.path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from recbole_atjt.report.headroom import headrooms
 from recbole_atjt.report.result import RunResult
 
 
@@ -48,7 +49,28 @@ def _block(title: str, runs: Sequence[RunResult], part: str) -> str:
         "  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows
     ]
     lines.insert(1, "-" * len(lines[0]))
-    return "\n".join([*lines, *_recognition(by_weighting), *_gate(runs)])
+    below = [*_headroom(runs), *_recognition(by_weighting), *_suspects(by_weighting), *_gate(runs)]
+    return "\n".join([*lines, *below])
+
+
+def _headroom(runs: Sequence[RunResult]) -> list[str]:
+    """Say which part of the oracle's gain each strategy recovers."""
+    return [
+        f"{room['weighting']}: headroom recovered in {room['metric']}: {room['text']}"
+        for room in headrooms(runs)
+    ]
+
+
+def _suspects(by_weighting: dict[str, list[RunResult]]) -> list[str]:
+    """Name the items that a strategy holds most responsible for noise, of its first run."""
+    lines = []
+    for name, group in by_weighting.items():
+        items = (group[0].weights or {}).get("noise_items")
+        share = (group[0].weights or {}).get("epochs", [{}])[-1].get("noise_share")
+        if items and share:
+            named = ", ".join(item["title"] or item["item"] for item in items[:5])
+            lines.append(f"{name}: share of noise {share:.3f}; most of it on {named}")
+    return lines
 
 
 def _recognition(by_weighting: dict[str, list[RunResult]]) -> list[str]:

@@ -51,7 +51,7 @@ def measure_weights(weighting: Any, loader: Any, seed: int) -> dict[str, Any] | 
     }
 
 
-def learned_weights(report: Any) -> dict[str, dict[str, float]]:
+def learned_weights(report: Any) -> dict[str, Any]:
     """Return the weights that the last epoch's sequences had, by what the data knows of them.
 
     Args:
@@ -59,14 +59,18 @@ def learned_weights(report: Any) -> dict[str, dict[str, float]]:
 
     Returns:
         ``mean``, ``variance`` and ``count`` for ``true_positive`` and ``false_positive``
-        sequences; empty where the data does not know (AutoDenoise, 5.4.1).
+        sequences (AutoDenoise, 5.4.1), and ``noise_auroc``, the chance that a true one has the
+        larger weight; empty where the data does not know.
     """
     named = {"true_positive": report.true_positive, "false_positive": report.false_positive}
-    return {
+    found: dict[str, Any] = {
         name: {"mean": values.mean, "variance": values.variance, "count": values.count}
         for name, values in named.items()
         if values.count
     }
+    if len(found) == len(named):
+        found["noise_auroc"] = report.truth.auroc()
+    return found
 
 
 def _corrupt_all(

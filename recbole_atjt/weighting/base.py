@@ -104,6 +104,11 @@ class Weighting(nn.Module):
         self.register_buffer("item_frequency", item_frequency)
         self.report = EpochReport()
 
+    @classmethod
+    def build(cls, settings: Any, item_frequency: Tensor) -> Weighting:
+        """Build the strategy; one that has several forms chooses among them here."""
+        return cls(settings, item_frequency)
+
     def forward(self, evidence: Evidence) -> Tensor:
         """Return the weights that a batch's losses are multiplied by, ``[S]`` or ``[B]``.
 
@@ -115,9 +120,7 @@ class Weighting(nn.Module):
             sequences = len(evidence.item)
             self.report.weights.add(raw)
             if evidence.true is not None and weights.shape in ((sequences,), evidence.loss.shape):
-                applied, true = weights[:sequences], evidence.true
-                self.report.true_positive.add(applied, true)
-                self.report.false_positive.add(applied, ~true)
+                self.report.note_truth(raw[:sequences], weights[:sequences], evidence.true)
         return weights
 
     def weigh(self, evidence: Evidence) -> Tensor:
@@ -182,6 +185,10 @@ class Weighting(nn.Module):
 
     def recognize(self, group: int, history: Tensor, target: Tensor) -> Tensor | None:
         """Return the raw weights of sequences of ``group``, ``[S]``; None without a recogniser."""
+        return None
+
+    def recognition(self) -> dict[str, Any] | None:
+        """Return how it weighed original and replaced sequences in training; None by default."""
         return None
 
     def build_optimizer(self) -> torch.optim.Optimizer | None:

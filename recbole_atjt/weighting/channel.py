@@ -76,6 +76,11 @@ class NoiseChannel(Weighting):
             self.mixture.observe(evidence, log_p, clean)
         return clean if evidence.epoch >= self.settings.channel_warmup else torch.ones_like(clean)
 
+    def start_epoch(self, epoch: int) -> None:
+        """Start an epoch's report and its draws."""
+        super().start_epoch(epoch)
+        self.mixture.start(epoch)
+
     def end_epoch(self, epoch: int) -> None:
         """Learn share and distribution of the noise from the epoch."""
         self.mixture.update()

@@ -18,7 +18,7 @@ from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import negative_scores
 
 #: Random histories that a target is compared with.
-COMPARED = 64
+COMPARED = 128
 #: Clean targets are hardly ever less likely than this share of random histories would make them.
 TAIL = 0.1
 #: Share of clean targets that fall into the tail all the same, seen on data without noise.
@@ -26,6 +26,7 @@ CLEAN_IN_TAIL = 0.05
 #: Weight of an item's own moments against those of all items, in draws.
 _PRIOR_DRAWS = 20.0
 _DECAY = 0.5
+_SEED = 20260
 
 
 class NoiseMixture(nn.Module):
@@ -62,6 +63,16 @@ class NoiseMixture(nn.Module):
         self.register_buffer("sums", torch.zeros(4, dtype=torch.float64))
         #: Count, sum and sum of squares of each item's log-likelihood under random histories.
         self.register_buffer("moments", torch.zeros(3, len(unigram), dtype=torch.float64))
+        self._generator: torch.Generator | None = None
+
+    def start(self, epoch: int) -> None:
+        """Seed the draws of an epoch, which leave the training's own random numbers alone."""
+        device = self.noise.device
+        self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
+
+    def draw(self, distribution: Tensor, count: int) -> Tensor:
+        """Draw items from a distribution ``[n_items]``, with replacement, ``[count]``."""
+        return torch.multinomial(distribution, count, replacement=True, generator=self._generator)
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``."""
@@ -74,9 +85,12 @@ class NoiseMixture(nn.Module):
             item: Targets, ``[S]``.
             log_p: Their log-likelihoods, ``[S]``.
         """
-        share = self.share.to(log_p)
-        odds = torch.log1p(-share) - torch.log(share) + self.log_lift(item, log_p)
-        return torch.sigmoid(odds)
+        return self.posterior(self.log_lift(item, log_p))
+
+    def posterior(self, ratio: Tensor) -> Tensor:
+        """Return the same from the log-ratios of clean clicks and noise, ``[S]``."""
+        share = self.share.to(ratio)
+        return torch.sigmoid(torch.log1p(-share) - torch.log(share) + ratio)
 
     @torch.no_grad()
     def observe(self, evidence: Evidence, log_p: Tensor, clean: Tensor) -> None:
@@ -90,10 +104,25 @@ class NoiseMixture(nn.Module):
         item, counted = evidence.item, torch.ones_like(clean, dtype=torch.bool)
         if evidence.label is not None:
             counted = evidence.label[: len(item)] > 0
+        self.gather(item, clean, counted, *self._tail(evidence, log_p, counted))
+
+    @torch.no_grad()
+    def gather(
+        self, item: Tensor, clean: Tensor, counted: Tensor, tail: Tensor, compared: Tensor
+    ) -> None:
+        """Add up a batch.
+
+        Args:
+            item: Targets, ``[S]``.
+            clean: Posteriors of being clean, ``[S]``.
+            counted: Which targets are clicks, ``[S]``.
+            tail: How many of them look like noise.
+            compared: Of how many that is known.
+        """
         noisy = (1.0 - clean.double()) * counted
         self.mass.index_add_(0, item, noisy)
-        tail, compared = self._tail(evidence, log_p, counted)
-        self.sums += torch.stack((counted.sum().double(), noisy.sum(), tail, compared))
+        sums = (counted.sum().double(), noisy.sum(), tail.double(), compared.double())
+        self.sums += torch.stack(sums)
 
     def _tail(self, evidence: Evidence, log_p: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
         """Count the targets that are no likelier under their history than under random ones."""
@@ -119,7 +148,8 @@ class NoiseMixture(nn.Module):
         assert logits is not None
         own = logits.gather(1, item.unsqueeze(1)).squeeze(1).float()
         normaliser = own - log_p  # log of the softmax's denominator of each row
-        row = torch.randint(len(item), (min(COMPARED, len(item)),), device=item.device)
+        size = (min(COMPARED, len(item)),)
+        row = torch.randint(len(item), size, device=item.device, generator=self._generator)
         other = logits[row.unsqueeze(1), item.unsqueeze(0)].float() - normaliser[row].unsqueeze(1)
         below = (other < log_p).float().mean(0)
         return below + 0.5 * (other == log_p).float().mean(0)
@@ -149,14 +179,20 @@ class NoiseMixture(nn.Module):
         return 0.5 * (1.0 + torch.erf(level / math.sqrt(2.0))).float()
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Learn e and q from what was observed since the last update."""
+    def update(self, from_posteriors: bool = True) -> None:
+        """Learn e and q from what was gathered since the last update.
+
+        Args:
+            from_posteriors: Whether e is at most the mean posterior of being noise, as EM has it.
+                Where the posterior takes e as given, that mean tells nothing but e again.
+        """
         targets, noisy, tail, compared = self.sums.clone()
         if self.learn and float(targets) > 0:
             share = noisy / targets
             if float(compared) > 0:
                 independent = tail / compared / TAIL
-                share = torch.minimum(share, (independent - CLEAN_IN_TAIL) / (1 - CLEAN_IN_TAIL))
+                bound = (independent - CLEAN_IN_TAIL) / (1 - CLEAN_IN_TAIL)
+                share = torch.minimum(share, bound) if from_posteriors else bound
             found = self.mass + self.smoothing * self.mass.sum() * self.unigram
             if float(found.sum()) > 0:
                 self.noise.copy_(found / found.sum())

@@ -14,7 +14,9 @@ from recbole_atjt.weighting.corruption import REPLACEMENTS, SOURCES, Corruption
 from recbole_atjt.weighting.recognizer import ATTENTIONS, LAST_LAYERS, NoiseRecognizer
 
 SCHEDULES = ("interleaved", "paper")
-NORMALIZATIONS = ("none", "mean")
+NORMALIZATIONS = ("none", "mean", "posterior")
+EVIDENCE = ("own", "likelihood")
+READINGS = ("likelihood", "all")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,15 @@ class RecognitionSettings(DeclaredSettings):
     atjt_scale_alpha: bool = key(False, "Multiply alpha by the size of L^R.")
     atjt_replace: str = key(
         "history",
-        "What is replaced in noisy sequences: history (the paper), target or both.",
+        "What is replaced in noisy sequences: history (the paper), target or both; with "
+        "atjt_evidence: likelihood always the target.",
         choices=REPLACEMENTS,
     )
     atjt_replace_from: str = key(
-        "uniform",
-        "Where replacements are drawn from: uniform or popularity.",
-        choices=SOURCES,
+        "learned",
+        "Where replacements are drawn from: uniform, popularity, or learned, the noise that the "
+        "posteriors point at (with atjt_evidence: likelihood; elsewhere uniform).",
+        choices=(*SOURCES, "learned"),
     )
     atjt_replace_count: int = key(
         1, "Replaced items of a history; cut to its length.", within="[1, inf)"
@@ -54,9 +58,10 @@ class RecognitionSettings(DeclaredSettings):
         1, "Epochs of each phase under the paper's schedule.", within="[1, inf)"
     )
     atjt_normalize: str = key(
-        "mean",
+        "posterior",
         "none: w as it is (Eq. 1); mean: w divided by its batch mean, so that weights cannot "
-        "collapse.",
+        "collapse; posterior: the probability of being clean that the recogniser's odds give (with "
+        "atjt_evidence: likelihood; elsewhere mean).",
         choices=NORMALIZATIONS,
     )
     atjt_joint_gradient: bool = key(
@@ -65,7 +70,7 @@ class RecognitionSettings(DeclaredSettings):
     atjt_strength: float = key(
         0.2,
         "Share of a weight that the recogniser decides, in (0, 1]: 1 - strength + strength * w; "
-        "the paper has 1, the default was chosen by measurement.",
+        "the paper has 1, the default was chosen by measurement; a posterior is applied whole.",
         within="(0, 1]",
     )
     atjt_recognizer_embedding_size: int = key(
@@ -98,6 +103,36 @@ class RecognitionSettings(DeclaredSettings):
 
 
 @dataclass(frozen=True)
+class JointTrainingSettings(RecognitionSettings):
+    """The recognisers' settings, and what ATJT lets them read."""
+
+    atjt_evidence: str = key(
+        "likelihood",
+        "What the recognisers read: own, history and target by embeddings of their own (the "
+        "paper); likelihood, the recommender's log p(y|s) - log q(y) of the target.",
+        choices=EVIDENCE,
+    )
+    atjt_recognizer_reads: str = key(
+        "likelihood",
+        "With atjt_evidence: likelihood, whether the recognisers read the likelihood alone "
+        "(likelihood) or history and target beside it (all).",
+        choices=READINGS,
+    )
+    atjt_noise_rate: float | str = key(
+        "auto",
+        "Share of noise that the posterior assumes, in [0, 1), or auto: it is estimated after each "
+        "epoch.",
+        within="[0, 1)",
+        choices=("auto",),
+    )
+    atjt_warmup: int = key(
+        1,
+        "With atjt_evidence: likelihood, first epochs in which every sequence has weight 1.",
+        within="[0, inf)",
+    )
+
+
+@dataclass(frozen=True)
 class DirectNoiseRecognitionSettings(RecognitionSettings):
     """The recognisers' settings, and how long they are trained alone."""
 
@@ -122,16 +157,20 @@ class RecognizerWeighting(Weighting):
 
     def __init__(self, settings: RecognitionSettings, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
-        self.recognizers = nn.ModuleList(self._fresh() for _ in range(self.groups))
+        self.recognizers = self._recognizers()
         self.corruption = Corruption(
             popularity=item_frequency,
             replace=settings.atjt_replace,
-            source=settings.atjt_replace_from,
+            source="popularity" if settings.atjt_replace_from == "popularity" else "uniform",
             count=settings.atjt_replace_count,
             share=settings.atjt_noise_share,
         )
         self.optimizer: torch.optim.Optimizer | None = None
         self._scale: float | Tensor = 1.0
+
+    def _recognizers(self) -> nn.ModuleList:
+        """Make one recogniser for each group."""
+        return nn.ModuleList(self._fresh() for _ in range(self.groups))
 
     def _fresh(self) -> NoiseRecognizer:
         settings = self.settings
@@ -167,7 +206,7 @@ class RecognizerWeighting(Weighting):
     def normalize(self, weights: Tensor) -> Tensor:
         """Divide by the batch mean and mix with 1, as the settings say, ``[S]``."""
         settings = self.settings
-        if settings.atjt_normalize == "mean":
+        if settings.atjt_normalize != "none":
             weights = weights / weights.mean().clamp_min(1e-8)
         return 1.0 - settings.atjt_strength + settings.atjt_strength * weights
 
@@ -215,12 +254,12 @@ class RecognizerWeighting(Weighting):
 
 
 class AuxiliaryTaskJointTraining(RecognizerWeighting):
-    """ATJT: noise recognisers, trained beside the recommender on other users' replaced sequences.
+    """ATJT as the paper has it: recognisers with embeddings of their own (3.4)."""
 
-    That is 3.4 and Algorithm 1 of the paper.
-    """
-
+    settings_class = JointTrainingSettings
     wants_other_groups = True
+
+    settings: JointTrainingSettings
 
     def phases(self, epoch: int) -> list[int]:
         """Walk through all groups, or as Algorithm 1 does: one, ``atjt_phase_epochs`` long."""

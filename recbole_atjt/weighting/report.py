@@ -51,6 +51,40 @@ class RunningMoments:
         return max(0.0, squares / count - (total / count) ** 2) if count else float("nan")
 
 
+class Curve:
+    """How well a score tells two classes apart, gathered in a histogram."""
+
+    _BINS = 400
+    _RANGE = 20.0
+
+    def __init__(self) -> None:
+        self._counts: Tensor | None = None
+
+    def add(self, higher: Tensor, weights: Tensor, lower: Tensor, other: Tensor) -> None:
+        """Take in logits of both classes.
+
+        Args:
+            higher: Logits of the class that should have the larger ones, ``[n]``.
+            weights: Their importance, ``[n]``.
+            lower: Logits of the other class, ``[m]``.
+            other: Their importance, ``[m]``.
+        """
+        if self._counts is None:
+            self._counts = torch.zeros(2, self._BINS, dtype=torch.float64, device=higher.device)
+        for row, (values, importance) in enumerate(((higher, weights), (lower, other))):
+            place = (values.clamp(-self._RANGE, self._RANGE) / self._RANGE + 1.0) / 2.0
+            index = (place * (self._BINS - 1)).long()
+            self._counts[row].index_add_(0, index, importance.double())
+
+    def auroc(self) -> float:
+        """Return the chance that the first class has the larger score, ties half."""
+        if self._counts is None or not bool((self._counts.sum(1) > 0).all()):
+            return float("nan")
+        first, second = self._counts / self._counts.sum(1, keepdim=True)
+        below = second.cumsum(0) - second
+        return float((first * (below + 0.5 * second)).sum())
+
+
 @dataclass
 class EpochReport:
     """What a strategy has to say about an epoch; the strategy alone writes it.
@@ -60,12 +94,33 @@ class EpochReport:
         true_positive: Applied weights of sequences whose target is known to be no noise.
         false_positive: Applied weights of sequences whose target is known to be noise.
         recognizer_loss: ``L^D`` of each batch.
+        truth: How well raw weights tell known true positives from known noise.
+        original: Raw weights of original sequences, where a recogniser met them in training.
+        replaced: Raw weights of replaced ones.
     """
 
     weights: RunningMoments = field(default_factory=RunningMoments)
     true_positive: RunningMoments = field(default_factory=RunningMoments)
     false_positive: RunningMoments = field(default_factory=RunningMoments)
     recognizer_loss: RunningMoments = field(default_factory=RunningMoments)
+    truth: Curve = field(default_factory=Curve)
+    original: RunningMoments = field(default_factory=RunningMoments)
+    replaced: RunningMoments = field(default_factory=RunningMoments)
+
+    def note_truth(self, raw: Tensor, applied: Tensor, true: Tensor) -> None:
+        """Take in the weights of sequences whose noise is known.
+
+        Args:
+            raw: Weights before they are normalised, ``[S]``.
+            applied: Weights after, ``[S]``.
+            true: Whether each sequence is no noise, ``[S]``.
+        """
+        self.true_positive.add(applied, true)
+        self.false_positive.add(applied, ~true)
+        # Monotone in the weight, and as fine near 1 as near 0.
+        raw = raw.detach().float()
+        place = torch.where(raw > 1, 14.0 + torch.log(raw), torch.logit(raw.clamp(1e-6, 1 - 1e-6)))
+        self.truth.add(place, true.double(), place, (~true).double())
 
     def figures(self) -> dict[str, float]:
         """Return the mean of each part that has values, the weights' as ``mean_weight``."""

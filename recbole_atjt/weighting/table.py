@@ -17,13 +17,10 @@ from recbole_atjt.weighting.autodenoise import HardAutoDenoise, SoftAutoDenoise
 from recbole_atjt.weighting.base import Weighting
 from recbole_atjt.weighting.channel import NoiseChannel
 from recbole_atjt.weighting.frequency import InverseFrequency
+from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from recbole_atjt.weighting.loss_based import ReweightedLoss, TruncatedLoss
 from recbole_atjt.weighting.oracle import Oracle
-from recbole_atjt.weighting.recognition import (
-    AuxiliaryTaskJointTraining,
-    DirectNoiseRecognition,
-    WithoutAuxiliaryTask,
-)
+from recbole_atjt.weighting.recognition import DirectNoiseRecognition, WithoutAuxiliaryTask
 
 STRATEGIES: dict[str, type[Weighting] | None] = {
     "none": None,
@@ -32,7 +29,7 @@ STRATEGIES: dict[str, type[Weighting] | None] = {
     "t_ce": TruncatedLoss,
     "r_ce": ReweightedLoss,
     "channel": NoiseChannel,
-    "atjt": AuxiliaryTaskJointTraining,
+    "atjt": LikelihoodJointTraining,
     "wat": WithoutAuxiliaryTask,
     "dnr": DirectNoiseRecognition,
     "autodenoise_h": HardAutoDenoise,
@@ -101,7 +98,7 @@ def build_weighting(config: Any, item_frequency: Tensor) -> Weighting | None:
     strategy = find_strategy(weighting_of(config))
     if strategy is None:
         return None
-    return strategy(read_settings(settings_of(strategy), config), item_frequency)
+    return strategy.build(read_settings(settings_of(strategy), config), item_frequency)
 
 
 def settings_of(strategy: type[Weighting]) -> type[DeclaredSettings]:
