@@ -30,6 +30,8 @@ from recbole_atjt.weighting.table import PLAIN, STRATEGIES, settings_of
 ROOT = Path(__file__).resolve().parents[1]
 PROPERTIES = ROOT / "properties"
 OVERALL = PROPERTIES / "overall.yaml"
+#: Strategies that leave the keys they share to another's property file.
+SHARES_WITH = {"autodenoise_h": "autodenoise_s"}
 _NOTE = "# Written by docs/generate.py from {source}; change it there."
 _COMMENT = re.compile(r"#\s*\([^)]*\)\s*(.*)$")
 _NAMES = re.compile(r"(?<=weighted: ).*?(?=, or a strategy of another package)")
@@ -66,18 +68,18 @@ def summary_of(name: str) -> str:
 def owners() -> dict[str, str]:
     """Return whose property file holds a key: key -> strategy.
 
-    That is the first strategy of the table whose own class of settings declares it; classes that
-    are derived from another take its keys over.
+    That is the first strategy of the table that has it, unless it leaves what it shares to another.
     """
-    declared = {
-        name: settings_of(strategy) for name, strategy in STRATEGIES.items() if strategy is not None
+    keys = {
+        name: {item.key for item in declared_keys(settings_of(strategy))}
+        for name, strategy in STRATEGIES.items()
+        if strategy is not None
     }
     found: dict[str, str] = {}
-    for own in (True, False):
-        for name, settings in declared.items():
-            for item in declared_keys(settings):
-                if not own or item.key in vars(settings).get("__annotations__", {}):
-                    found.setdefault(item.key, name)
+    for name, own in keys.items():
+        left = keys.get(SHARES_WITH.get(name, ""), set())
+        for key in own:
+            found.setdefault(key, SHARES_WITH[name] if key in left else name)
     return found
 
 
@@ -229,6 +231,10 @@ def measure_pairs(names: Iterable[str] | None) -> None:
 
 def main(given: list[str]) -> int:
     """Write, or check; return the exit code."""
+    unknown = [each for each in given if each.partition("=")[0] not in ("--check", "--pairs")]
+    if unknown:
+        print(f"{unknown[0]} is unknown: use --check, --pairs or --pairs=NAME,NAME")
+        return 2
     if "--check" in given:
         found = stale()
         for name in found:
@@ -237,10 +243,7 @@ def main(given: list[str]) -> int:
     for path, text in generated().items():
         path.write_text(text, encoding="utf-8")
     for argument in given:
-        option, _, names = argument.partition("=")
-        if option != "--pairs":
-            print(f"{argument} is unknown: use --check, --pairs or --pairs=NAME,NAME")
-            return 2
+        names = argument.partition("=")[2]
         measure_pairs(names.split(",") if names else None)
     return 0
 

@@ -19,8 +19,7 @@ TABLE = {name: Subject(name) for name, strategy in STRATEGIES.items() if strateg
 VARIANTS = {
     "t_ce at once": Subject("t_ce", {"t_ce_num_gradual": 1, "t_ce_drop_rate": 0.5}),
     "atjt joint": Subject(
-        "atjt",
-        {"atjt_evidence": "own", "atjt_joint_gradient": True, "atjt_scale_alpha": True},
+        "atjt", {"atjt_evidence": "own", "atjt_joint_gradient": True, "atjt_scale_alpha": True}
     ),
     "atjt literal": Subject(
         "atjt",
