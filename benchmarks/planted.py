@@ -90,7 +90,7 @@ def finish(path: Path, cell: dict[str, Any], found: dict[str, Any]) -> None:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps({**cell, **found}) + "\n")
-    print(cell["plant"], cell["strategy"], cell["seed"], found["test"], flush=True)
+    print(cell["plant"], cell["strategy"], cell["seed"], found.get("test", found), flush=True)
 
 
 def measure(cell: dict[str, Any], files: list[str], keys: dict[str, Any]) -> dict[str, Any]:
@@ -100,9 +100,12 @@ def measure(cell: dict[str, Any], files: list[str], keys: dict[str, Any]) -> dic
     if preset:
         given["preset"] = preset
     with tempfile.TemporaryDirectory() as folder:
-        result = recbole_atjt.run(
-            cell["model"], cell["dataset"], name, cell["seed"], files, given, output_dir=folder
-        )
+        try:
+            result = recbole_atjt.run(
+                cell["model"], cell["dataset"], name, cell["seed"], files, given, output_dir=folder
+            )
+        except recbole_atjt.TrainingError as error:
+            return {"failed": str(error)}
     (run,) = result.runs
     weights = run.weights or {}
     return {
@@ -148,7 +151,7 @@ def table(cells: list[dict[str, Any]]) -> str:
             text.append(
                 f"| {model}, {dataset} | {plant} | `{name}` | {len(values)} | "
                 f"{mean(values):.4f}{spread} | {change} | {room} | "
-                f"| {average(rows, 'noise_share')} |"
+                f"{average(rows, 'noise_auroc')} | {average(rows, 'noise_share')} |"
             )
     return "\n".join(text)
 

@@ -108,6 +108,7 @@ def test_a_head_that_shows_no_scores_is_weighed_all_the_same() -> None:
     assert strategy(seen).shape == (8,)
     assert strategy.evidence_loss() is None
     assert strategy.recognition() == {}
+    assert "shows no scores" in str(strategy.complaint())
 
 
 def test_a_known_rate_stays_and_an_unknown_one_is_learned() -> None:
@@ -153,6 +154,8 @@ def test_share_and_distribution_of_the_noise_are_found(
     if share:
         assert {item for item, _ in strategy.suspects(3)} == {1, 2, 3}
         assert strategy.report.truth.auroc() > 0.9
+    recognition = strategy.recognition()
+    assert recognition is None or recognition["auroc"] > 0.7
 
 
 def test_the_loss_weighs_both_classes_alike() -> None:

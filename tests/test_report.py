@@ -303,6 +303,7 @@ def test_the_recogniser_learns_to_recognise_users_it_never_saw() -> None:
             "n_layers": 1,
             "show_progress": False,
             "gpu_id": "",
+            "atjt_evidence": "own",
             "atjt_replace": "target",
             "atjt_replace_from": "uniform",
             "atjt_recognizer_learning_rate": 0.03,

@@ -133,8 +133,9 @@ class DenoisingRecommender(AbstractRecommender):
         elif label is not None and len(items) > sequences:
             negative = items[sequences:]
         logits, pair = scores.logits, None
-        if logits is not None and logits.shape != (sequences, self.n_items):
-            logits = None
+        if logits is not None:  # S3Rec's have a column more, for its mask
+            whole = len(logits) == sequences and logits.shape[1] >= self.n_items
+            logits = logits[:, : self.n_items] if whole else None
         if scores.positive is not None and scores.negative is not None:
             pair = scores.positive, scores.negative
         true = self._truth.holds(interaction)

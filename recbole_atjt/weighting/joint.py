@@ -44,6 +44,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
     """
 
     settings_class = JointTrainingSettings
+    needs_history = False
     per_sample = False
     free_scale = True
 
@@ -64,6 +65,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
 
     def __init__(self, settings: JointTrainingSettings, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
+        self.needs_history = settings.atjt_recognizer_reads == "all"
         rate = settings.atjt_noise_rate
         self._rate = None if isinstance(rate, str) else rate
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
@@ -151,7 +153,8 @@ class LikelihoodJointTraining(RecognizerWeighting):
         self.report.recognizer_loss.add(self._loss)
         with torch.no_grad():
             other = self._ratio(evidence.group, evidence, item, drawn_log_p, rows)
-            self._curve.add(ratio, clicked.double(), other, importance)
+            original, drawn_logit = self._logit(ratio, evidence.item), self._logit(other, item)
+            self._curve.add(original, clicked.double(), drawn_logit, importance)
             self.report.original.add(clean, clicked)
             self.report.replaced.add(self.mixture.posterior(other))
 
@@ -225,6 +228,15 @@ class LikelihoodJointTraining(RecognizerWeighting):
     def suspects(self, count: int) -> list[tuple[int, float]]:
         """Return the items held most responsible, with their share of the noise."""
         return self.mixture.suspects(count)
+
+    def complaint(self) -> str | None:
+        """Say where the recognisers had nothing to learn from."""
+        if self.report.weights.count and not self.report.replaced.count:
+            return (
+                "the model's loss shows no scores of other items, so that the recognisers did not "
+                "learn: weights are the channel's; try another loss_type, or atjt_evidence=own"
+            )
+        return super().complaint()
 
     def recognition(self) -> dict[str, object] | None:
         """Return the posteriors of original and drawn targets in the last epoch, and the AUROC."""
