@@ -159,3 +159,11 @@ def test_examples_run(code: str, tmp_path: Path) -> None:
     (tmp_path / "dataset").symlink_to(ROOT / "dataset")
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
     runpy.run_path("example.py", run_name="example")
+
+
+def test_the_worked_example_prints_what_the_text_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    body = section(text_of(ROOT / "docs" / "how-it-works.md"), "Ten clicks, worked")
+    (code,) = [text for language, text in _FENCE.findall(body) if language == "python"]
+    (shown,) = [text for language, text in _FENCE.findall(body) if language == "text"]
+    exec(code, {})
+    assert capsys.readouterr().out == shown
