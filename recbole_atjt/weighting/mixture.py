@@ -19,9 +19,9 @@ from recbole_atjt.weighting.likelihood import negative_scores
 
 #: Random histories that a target is compared with.
 COMPARED = 128
-#: Clean targets are hardly ever less likely than this share of random histories would make them.
+#: A target is in the tail where at most this share of random histories makes it less likely.
 TAIL = 0.1
-#: Share of clean targets that fall into the tail all the same, seen on data without noise.
+#: Clean targets in the tail, as a part of what noise has there; seen on data without noise.
 CLEAN_IN_TAIL = 0.05
 #: Weight of an item's own moments against those of all items, in draws.
 _PRIOR_DRAWS = 20.0
