@@ -14,9 +14,7 @@ from torch.nn import functional
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.traits import gives_probabilities, traits_of
 from recbole_atjt.seam.criterion import find_criterion
-
-_SOFTMAX_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss)
-_SOFTMAX_FUNCTIONS = (functional.cross_entropy, functional.nll_loss)
+from recbole_atjt.seam.scores import is_softmax
 
 
 class Head(Enum):
@@ -46,8 +44,7 @@ def find_head(model: nn.Module, full_ranking: bool) -> Head:
         criterion = getattr(bare, getattr(bare, "main_criterion", None) or find_criterion(bare))
     except UsageError:  # BERT4Rec builds its criterion inside calculate_loss
         return Head.SOFTMAX if getattr(bare, "loss_type", None) == "CE" else Head.SIGMOID
-    softmax = isinstance(criterion, _SOFTMAX_LOSSES) or criterion in _SOFTMAX_FUNCTIONS
-    return Head.SOFTMAX if softmax else Head.SIGMOID
+    return Head.SOFTMAX if is_softmax(criterion) else Head.SIGMOID
 
 
 def pointwise_losses(head: Head, scores: Tensor) -> Tensor:

@@ -26,6 +26,13 @@ class Scores:
     negative: Tensor | None = None
 
 
+def is_softmax(criterion: Any) -> bool:
+    """Tell whether a criterion is torch's loss of a softmax, as a module or as a function."""
+    if isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return True
+    return criterion in (functional.cross_entropy, functional.nll_loss)
+
+
 def scores_of(criterion: Any, rows: int, args: tuple[Any, ...]) -> Scores:
     """Return the scores among a criterion's arguments; an empty result where there are none.
 
@@ -38,11 +45,13 @@ def scores_of(criterion: Any, rows: int, args: tuple[Any, ...]) -> Scores:
     if len(tensors) < 2:
         return Scores()
     first, second = tensors[0].detach(), tensors[1].detach()
-    softmax = isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss))
-    softmax = softmax or criterion in (functional.cross_entropy, functional.nll_loss)
-    if softmax and first.dim() == 2 and len(first) == rows and not second.is_floating_point():
+    if (
+        is_softmax(criterion)
+        and first.dim() == 2
+        and len(first) == rows
+        and not second.is_floating_point()
+    ):
         return Scores(logits=first)
-    compares = isinstance(criterion, BPRLoss) or type(criterion).__name__ == "BPRLoss"
-    if compares and first.numel() == rows == second.numel():
+    if isinstance(criterion, BPRLoss) and first.numel() == rows == second.numel():
         return Scores(positive=first.flatten(), negative=second.flatten())
     return Scores()

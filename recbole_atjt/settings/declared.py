@@ -190,15 +190,8 @@ def _checked_list(name: str, declared: Key, value: Any) -> tuple[int, ...]:
         right = all(declared.within.hold(entry) for entry in entries)
     if not right:
         count = f"{declared.length} " if declared.length else ""
-        bounds = f" {_of(declared.within)}" if declared.within else ""
+        bounds = f" of {declared.within.explain('int')}" if declared.within else ""
         given = entries if isinstance(value, (list, tuple)) else value
-        raise UsageError(
-            f"{name}={given} must be {count}whole numbers{bounds}, such as [64, 32]"
-            if not declared.length
-            else f"{name}={given} must be {count}whole numbers{bounds}"
-        )
+        example = "" if declared.length else ", such as [64, 32]"
+        raise UsageError(f"{name}={given} must be {count}whole numbers{bounds}{example}")
     return tuple(entries)
-
-
-def _of(bounds: Bounds) -> str:
-    return f"of {bounds.explain('int')}"

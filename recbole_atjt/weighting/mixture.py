@@ -104,25 +104,10 @@ class NoiseMixture(nn.Module):
         item, counted = evidence.item, torch.ones_like(clean, dtype=torch.bool)
         if evidence.label is not None:
             counted = evidence.label[: len(item)] > 0
-        self.gather(item, clean, counted, *self._tail(evidence, log_p, counted))
-
-    @torch.no_grad()
-    def gather(
-        self, item: Tensor, clean: Tensor, counted: Tensor, tail: Tensor, compared: Tensor
-    ) -> None:
-        """Add up a batch.
-
-        Args:
-            item: Targets, ``[S]``.
-            clean: Posteriors of being clean, ``[S]``.
-            counted: Which targets are clicks, ``[S]``.
-            tail: How many of them look like noise.
-            compared: Of how many that is known.
-        """
         noisy = (1.0 - clean.double()) * counted
         self.mass.index_add_(0, item, noisy)
-        sums = (counted.sum().double(), noisy.sum(), tail.double(), compared.double())
-        self.sums += torch.stack(sums)
+        tail, compared = self._tail(evidence, log_p, counted)
+        self.sums += torch.stack((counted.sum().double(), noisy.sum(), tail, compared))
 
     def _tail(self, evidence: Evidence, log_p: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
         """Count the targets that are no likelier under their history than under random ones."""
@@ -131,9 +116,8 @@ class NoiseMixture(nn.Module):
         else:
             drawn = negative_scores(evidence, len(self.unigram))
             if drawn is None:
-                return log_p.new_zeros((), dtype=torch.float64), log_p.new_zeros(
-                    (), dtype=torch.float64
-                )
+                nothing = log_p.new_zeros((), dtype=torch.float64)
+                return nothing, nothing
             self._note_random(*drawn)
             value = self._level(evidence.item, log_p)
         found = ((value < TAIL) & counted).sum().double()
