@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_atjt.weighting.base import Evidence
-from recbole_atjt.weighting.likelihood import log_likelihood, negative_scores
+from recbole_atjt.weighting.likelihood import log_odds, negative_scores, target_scores
 from recbole_atjt.weighting.mixture import NoiseMixture
 
 ITEMS = 12
@@ -48,7 +48,7 @@ def test_targets_that_ignore_their_history_have_uniform_ranks() -> None:
     item = torch.randint(1, ITEMS, (rows,))
     loss = functional.cross_entropy(logits, item, reduction="none")
     evidence = Evidence(loss, torch.arange(rows), item, logits=logits)
-    rank = mixture._rank(evidence, -loss)
+    rank = mixture._rank_of_logits(evidence, -loss)
     for level in (0.1, 0.3, 0.7):
         assert float((rank < level).float().mean()) == pytest.approx(level, abs=0.04)
 
@@ -66,34 +66,55 @@ def test_a_draw_takes_nothing_from_the_global_generators() -> None:
 
 def test_the_likelihood_of_a_softmax_is_its_loss() -> None:
     loss = torch.tensor([0.5, 2.0])
-    evidence = Evidence(loss, torch.arange(2), torch.tensor([1, 2]))
-    assert torch.equal(log_likelihood(evidence, ITEMS), -loss)
+    item = torch.tensor([1, 2])
+    evidence = Evidence(loss, torch.arange(2), item, logits=torch.zeros(2, ITEMS))
+    assert target_scores(evidence) is None
+    assert torch.equal(build().log_likelihood(evidence), -loss)
 
 
-def test_the_likelihood_of_labelled_rows_by_hand() -> None:
+def test_the_scores_of_labelled_rows_by_hand() -> None:
     logit, label = torch.tensor([1.0, 0.0, math.log(3.0)]), torch.tensor([1.0, 0.0, 0.0])
     loss = functional.binary_cross_entropy_with_logits(logit, label, reduction="none")
     negative = torch.tensor([4, 5])
     evidence = Evidence(loss, torch.tensor([7]), torch.tensor([3]), label=label, negative=negative)
-    # The negatives' mean of exp(s) is (1 + 3) / 2; uniform over 11 items.
-    expected = 1.0 - math.log(2.0) - math.log(11)
-    assert log_likelihood(evidence, ITEMS).item() == pytest.approx(expected, rel=1e-4)
-    found = negative_scores(evidence, ITEMS)
+    score, found = target_scores(evidence), negative_scores(evidence)
+    assert score is not None
     assert found is not None
+    assert score.tolist() == pytest.approx([1.0], rel=1e-4)
     assert torch.equal(found[0], negative)
-    assert found[1].tolist() == pytest.approx(
-        [-math.log(2.0) - math.log(11), math.log(3 / 2) - math.log(11)], rel=1e-4
-    )
+    assert found[1].tolist() == pytest.approx([0.0, math.log(3.0)], rel=1e-4, abs=1e-6)
 
 
-def test_the_likelihood_of_pairs_by_hand() -> None:
+def test_pairs_show_their_scores_or_the_odds_of_their_loss() -> None:
     positive, negative = torch.tensor([1.0, 2.0]), torch.tensor([0.0, math.log(3.0)])
     loss = -functional.logsigmoid(positive - negative)
     items = torch.tensor([3, 4])
     pair = Evidence(loss, items, items, pair=(positive, negative), negative=items)
-    expected = [1.0 - math.log(2.0) - math.log(11), 2.0 - math.log(2.0) - math.log(11)]
-    assert log_likelihood(pair, ITEMS).tolist() == pytest.approx(expected, rel=1e-4)
+    score, found = target_scores(pair), negative_scores(pair)
+    assert score is not None
+    assert found is not None
+    assert torch.equal(score, positive)
+    assert torch.equal(found[1], negative)
+    assert log_odds(loss).tolist() == pytest.approx((positive - negative).tolist(), rel=1e-4)
     alone = Evidence(loss, items, items, negative=items)
+    assert target_scores(alone) is None
+    assert negative_scores(alone) is None
     odds = (positive - negative - math.log(11)).tolist()
-    assert log_likelihood(alone, ITEMS).tolist() == pytest.approx(odds, rel=1e-4)
-    assert negative_scores(alone, ITEMS) is None
+    assert build().log_likelihood(alone).tolist() == pytest.approx(odds, rel=1e-4)
+
+
+def test_the_likelihood_of_single_scores_by_hand() -> None:
+    """p = f_c(y) exp(score) / E exp(score): mean 1 and variance 4 under random histories."""
+    mixture = build()
+    mixture.histories.level[3] = 1000.0 * torch.tensor([1.0, 3.0])
+    mixture.histories.gap[3] = 1000.0 * torch.tensor([1.0, 2.0, 4.0])
+    f, q, item = float(mixture.unigram[3]), float(mixture.noise[3]), torch.tensor([3])
+    expected = math.log((f - 0.3 * q) / 0.7) + 2.5 - (1.0 + 4.0 / 2)
+    found = mixture.log_likelihood_of(item, torch.tensor([2.5]))
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+    # An item that noise takes whole keeps a fiftieth of its clicks.
+    mixture.noise[3] = 1.0
+    expected += math.log(0.02 * f / 0.7) - math.log((f - 0.3 * q) / 0.7)
+    assert mixture.log_likelihood_of(item, torch.tensor([2.5])).item() == pytest.approx(
+        expected, rel=1e-4
+    )

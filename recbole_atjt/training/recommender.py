@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from recbole_atjt.errors import UsageError
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.noise.planting import planted_truth
 from recbole_atjt.seam.criterion import Seam
+from recbole_atjt.seam.other_histories import OtherHistories
 from recbole_atjt.seam.reduction import repeat_for_negatives
 from recbole_atjt.seam.representation import Representations
 from recbole_atjt.seam.scores import Scores
@@ -66,6 +68,7 @@ class DenoisingRecommender(AbstractRecommender):
         self.n_items = dataset.item_num
         if weighting is not None and weighting.needs_history:
             self._require_history(dataset, name)
+        self._others = OtherHistories(recommender, dataset)
         self._views: Representations | None = None
         if weighting is not None and weighting.needs_representation:
             self._views = Representations(recommender, dataset)
@@ -138,7 +141,7 @@ class DenoisingRecommender(AbstractRecommender):
             logits = logits[:, : self.n_items] if whole else None
         if scores.positive is not None and scores.negative is not None:
             pair = scores.positive, scores.negative
-        true = self._truth.holds(interaction)
+        true, others = self._truth.holds(interaction), self._others
         representation = item_embedding = None
         if self._views is not None:
             representation = self._views.representation(interaction, sequences)
@@ -156,6 +159,8 @@ class DenoisingRecommender(AbstractRecommender):
             logits=logits,
             pair=pair,
             negative=negative,
+            all_items=partial(others.all_items, interaction) if others.scores_all else None,
+            swapped=partial(others.swapped, interaction) if others.scores_single else None,
             true=None if true is None else true[:sequences],
         )
 

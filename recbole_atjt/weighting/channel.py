@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_atjt.settings.declared import DeclaredSettings, key
 from recbole_atjt.weighting.base import Evidence, Weighting
-from recbole_atjt.weighting.likelihood import log_likelihood
+from recbole_atjt.weighting.likelihood import clicked
 from recbole_atjt.weighting.mixture import NoiseMixture
 
 
@@ -68,10 +68,10 @@ class NoiseChannel(Weighting):
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of each sequence of being clean, ``[S]``."""
-        log_p = log_likelihood(evidence, len(self.item_frequency))
+        self.mixture.watch(evidence)
+        log_p = self.mixture.log_likelihood(evidence)
         clean = self.mixture.clean_posterior(evidence.item, log_p)
-        if evidence.label is not None:  # a labelled row that is no click is no noise either
-            clean = torch.where(evidence.label[: len(clean)] > 0, clean, torch.ones_like(clean))
+        clean = torch.where(clicked(evidence), clean, torch.ones_like(clean))
         if torch.is_grad_enabled():
             self.mixture.observe(evidence, log_p, clean)
         return clean if evidence.epoch >= self.settings.channel_warmup else torch.ones_like(clean)

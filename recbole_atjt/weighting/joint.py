@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
-from recbole_atjt.weighting.likelihood import log_likelihood, negative_scores
+from recbole_atjt.weighting.likelihood import clicked, negative_scores
 from recbole_atjt.weighting.likelihood_recognizer import (
     LikelihoodRecognizer,
     weighted_recognition_loss,
@@ -85,15 +85,13 @@ class LikelihoodJointTraining(RecognizerWeighting):
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of each sequence of being clean, ``[S]``."""
-        log_p = log_likelihood(evidence, len(self.item_frequency))
-        clicked = torch.ones_like(log_p, dtype=torch.bool)
-        if evidence.label is not None:
-            clicked = evidence.label[: len(log_p)] > 0
+        self.mixture.watch(evidence)
+        log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         with torch.no_grad():
             ratio = self._ratio(evidence.group, evidence, evidence.item, log_p)
-            clean = torch.where(clicked, self.mixture.posterior(ratio), 1.0)
+            clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
         if torch.is_grad_enabled():
-            self._learn(evidence, log_p, ratio, clean, clicked)
+            self._learn(evidence, log_p, ratio, clean, click)
         return clean if evidence.epoch >= self.settings.atjt_warmup else torch.ones_like(clean)
 
     def normalize(self, weights: Tensor) -> Tensor:
@@ -134,7 +132,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
         return torch.full_like(self.mixture.unigram, 1.0 / max(1, len(self.mixture.unigram) - 1))
 
     def _learn(
-        self, evidence: Evidence, log_p: Tensor, ratio: Tensor, clean: Tensor, clicked: Tensor
+        self, evidence: Evidence, log_p: Tensor, ratio: Tensor, clean: Tensor, click: Tensor
     ) -> None:
         """Gather ``L^D`` of the other groups' recognisers, and what the batch says of the noise."""
         self.mixture.observe(evidence, log_p, clean)
@@ -146,7 +144,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
         others = [group for group in range(self.groups) if group != evidence.group]
         self._loss = torch.stack(
             [
-                self._loss_of(group, evidence, log_p, clicked, item, drawn_log_p, importance, rows)
+                self._loss_of(group, evidence, log_p, click, item, drawn_log_p, importance, rows)
                 for group in others
             ]
         ).mean()
@@ -154,8 +152,8 @@ class LikelihoodJointTraining(RecognizerWeighting):
         with torch.no_grad():
             other = self._ratio(evidence.group, evidence, item, drawn_log_p, rows)
             original, drawn_logit = self._logit(ratio, evidence.item), self._logit(other, item)
-            self._curve.add(original, clicked.double(), drawn_logit, importance)
-            self.report.original.add(clean, clicked)
+            self._curve.add(original, click.double(), drawn_logit, importance)
+            self.report.original.add(clean, click)
             self.report.replaced.add(self.mixture.posterior(other))
 
     def _loss_of(
@@ -163,7 +161,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
         group: int,
         evidence: Evidence,
         log_p: Tensor,
-        clicked: Tensor,
+        click: Tensor,
         item: Tensor,
         drawn_log_p: Tensor,
         importance: Tensor,
@@ -174,7 +172,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
         return weighted_recognition_loss(
             torch.cat((original, replaced)),
             torch.cat((torch.ones_like(original), torch.zeros_like(replaced))),
-            torch.cat((clicked.to(original), importance.to(replaced))),
+            torch.cat((click.to(original), importance.to(replaced))),
         )
 
     @torch.no_grad()
@@ -192,12 +190,17 @@ class LikelihoodJointTraining(RecognizerWeighting):
             score = evidence.logits.gather(1, item.unsqueeze(1)).squeeze(1).float()
             rows = torch.arange(sequences, device=item.device)
             return item, score - own + log_p, torch.ones_like(log_p), rows
-        found = negative_scores(evidence, len(source))
+        found = negative_scores(evidence)
         if found is None:
             return None
         item, scores = found
         rows = torch.arange(len(item), device=item.device) % sequences
-        return item, scores, source[item] * (len(source) - 1), rows
+        return (
+            item,
+            self.mixture.log_likelihood_of(item, scores),
+            source[item] * (len(source) - 1),
+            rows,
+        )
 
     def evidence_loss(self) -> Tensor | None:
         """Return ``alpha L^D`` of the sequences that were just weighed (3.4.2)."""

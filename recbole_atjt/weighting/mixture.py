@@ -15,17 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
-from recbole_atjt.weighting.likelihood import negative_scores
+from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
+from recbole_atjt.weighting.random_histories import TAIL, RandomHistories
 
 #: Random histories that a target is compared with.
 COMPARED = 128
-#: A target is in the tail where at most this share of random histories makes it less likely.
-TAIL = 0.1
 #: Clean targets in the tail, as a part of what noise has there; seen on data without noise.
 CLEAN_IN_TAIL = 0.05
-#: Weight of an item's own moments against those of all items, in draws.
-_PRIOR_DRAWS = 20.0
-_DECAY = 0.5
+#: Least part of an item's clicks that is taken for clean.
+_LEAST_CLEAN = 0.02
 _SEED = 20260
 
 
@@ -45,7 +43,6 @@ class NoiseMixture(nn.Module):
     share: Tensor
     mass: Tensor
     sums: Tensor
-    moments: Tensor
 
     def __init__(
         self, item_frequency: Tensor, share: float, learn: bool, cap: float, smoothing: float
@@ -61,18 +58,61 @@ class NoiseMixture(nn.Module):
         self.register_buffer("mass", torch.zeros(len(unigram), dtype=torch.float64))
         #: Count of targets, sum of noise posteriors, count in the tail, count that was compared.
         self.register_buffer("sums", torch.zeros(4, dtype=torch.float64))
-        #: Count, sum and sum of squares of each item's log-likelihood under random histories.
-        self.register_buffer("moments", torch.zeros(3, len(unigram), dtype=torch.float64))
+        self.histories = RandomHistories(len(unigram))
         self._generator: torch.Generator | None = None
 
     def start(self, epoch: int) -> None:
         """Seed the draws of an epoch, which leave the training's own random numbers alone."""
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
+        self.histories.start()
 
     def draw(self, distribution: Tensor, count: int) -> Tensor:
         """Draw items from a distribution ``[n_items]``, with replacement, ``[count]``."""
         return torch.multinomial(distribution, count, replacement=True, generator=self._generator)
+
+    def log_likelihood(self, evidence: Evidence) -> Tensor:
+        r"""Return :math:`\log p(y | s)` of each sequence's target, without a graph, ``[S]``.
+
+        * A softmax over items: :math:`-l`.
+        * Single items scored (BCE, BPR): see :meth:`log_likelihood_of`.
+        * A loss of pairs that shows no scores: the logit of p / (k u) for u uniform over n items,
+          :math:`p = \frac{1}{n} \frac{e^{-l}}{1 - e^{-l}}`, noisy.
+
+        Args:
+            evidence: A batch.
+        """
+        score = target_scores(evidence)
+        if score is not None:
+            return self.log_likelihood_of(evidence.item, score)
+        loss = evidence.loss.detach().float()[: len(evidence.item)]
+        if evidence.logits is None and evidence.negative is not None:
+            return log_odds(loss) - math.log(max(1, len(self.unigram) - 1))
+        return -loss
+
+    def log_likelihood_of(self, item: Tensor, score: Tensor) -> Tensor:
+        r"""Return :math:`\log p(y | s)` of items that a model scored one by one, ``[m]``.
+
+        .. math:: p(y | s) = f_c(y) \, \frac{e^{score(s, y)}}{E_{s'} e^{score(s', y)}},
+            \quad f_c = \frac{f - e \, q}{1 - e}
+
+        The score under random histories takes the place of what a head of this kind does not know:
+        its normaliser, and how often the item is clicked, which such a head learns late. The
+        mean of p over histories is then the frequency :math:`f_c` of the item's clean clicks.
+
+        Args:
+            item: Items, ``[m]``.
+            score: Their logits, ``[m]``.
+        """
+        frequency, share = self.unigram[item].double(), self.share
+        left = torch.maximum(frequency - share * self.noise[item], _LEAST_CLEAN * frequency)
+        clean = (left / (1 - share)).clamp_min(1e-30).log()
+        return self.histories.lift(item, score) + clean.to(score)
+
+    def watch(self, evidence: Evidence) -> None:
+        """Look at a batch before its likelihoods are asked for."""
+        learn = self.learn and torch.is_grad_enabled()
+        self.histories.watch(evidence, self._generator, learn)
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``."""
@@ -101,30 +141,19 @@ class NoiseMixture(nn.Module):
             log_p: Log-likelihoods of its targets, ``[S]``.
             clean: Posteriors of being clean, ``[S]``.
         """
-        item, counted = evidence.item, torch.ones_like(clean, dtype=torch.bool)
-        if evidence.label is not None:
-            counted = evidence.label[: len(item)] > 0
+        counted = clicked(evidence)
         noisy = (1.0 - clean.double()) * counted
-        self.mass.index_add_(0, item, noisy)
-        tail, compared = self._tail(evidence, log_p, counted)
-        self.sums += torch.stack((counted.sum().double(), noisy.sum(), tail, compared))
-
-    def _tail(self, evidence: Evidence, log_p: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        """Count the targets that are no likelier under their history than under random ones."""
+        self.mass.index_add_(0, evidence.item, noisy)
+        tail = compared = noisy.new_zeros(())
         if evidence.logits is not None:
-            value = self._rank(evidence, log_p)
-        else:
-            drawn = negative_scores(evidence, len(self.unigram))
-            if drawn is None:
-                nothing = log_p.new_zeros((), dtype=torch.float64)
-                return nothing, nothing
-            self._note_random(*drawn)
-            value = self._level(evidence.item, log_p)
-        found = ((value < TAIL) & counted).sum().double()
-        return found, counted.sum().double()
+            rank = self._rank_of_logits(evidence, log_p)
+            tail, compared = ((rank < TAIL) & counted).sum(), counted.sum()
+        self.sums += torch.stack(
+            [each.double() for each in (counted.sum(), noisy.sum(), tail, compared)]
+        )
 
-    def _rank(self, evidence: Evidence, log_p: Tensor) -> Tensor:
-        """Return the share of random histories of the batch under which a target is less likely.
+    def _rank_of_logits(self, evidence: Evidence, log_p: Tensor) -> Tensor:
+        """Return the share of random histories under which a target is less likely, ``[S]``.
 
         Where target and history are independent it is uniform over [0, 1], whatever p is.
         """
@@ -139,30 +168,6 @@ class NoiseMixture(nn.Module):
         below = (other < log_p).float().mean(0)
         return below + chance * (other == log_p).float().mean(0)  # ties at random: still uniform
 
-    def _note_random(self, item: Tensor, log_p: Tensor) -> None:
-        """Take in log-likelihoods of random items, ``[m]`` each."""
-        value = log_p.double()
-        self.moments[0].index_add_(0, item, torch.ones_like(value))
-        self.moments[1].index_add_(0, item, value)
-        self.moments[2].index_add_(0, item, value * value)
-
-    def _level(self, item: Tensor, log_p: Tensor) -> Tensor:
-        """Return where a log-likelihood lies among the item's own under random histories.
-
-        They are taken for normal, with moments that lean on those of all items where an item was
-        drawn seldom.
-        """
-        count, total, squares = self.moments
-        draws = count.sum().clamp_min(1.0)
-        mean_of_all = total.sum() / draws
-        square_of_all = squares.sum() / draws
-        weight = count + _PRIOR_DRAWS
-        mean = (total + _PRIOR_DRAWS * mean_of_all) / weight
-        variance = (squares + _PRIOR_DRAWS * square_of_all) / weight - mean * mean
-        deviation = variance.clamp_min(1e-8).sqrt()
-        level = (log_p.double() - mean[item]) / deviation[item]
-        return 0.5 * (1.0 + torch.erf(level / math.sqrt(2.0))).float()
-
     @torch.no_grad()
     def update(self, from_posteriors: bool = True) -> None:
         """Learn e and q from what was gathered since the last update.
@@ -171,7 +176,8 @@ class NoiseMixture(nn.Module):
             from_posteriors: Whether e is at most the mean posterior of being noise, as EM has it.
                 Where the posterior takes e as given, that mean tells nothing but e again.
         """
-        targets, noisy, tail, compared = self.sums.clone()
+        targets, noisy = self.sums[:2].clone()
+        tail, compared = self.sums[2:] + self.histories.tail
         if self.learn and float(targets) > 0:
             share = noisy / targets
             if float(compared) > 0:
@@ -184,7 +190,6 @@ class NoiseMixture(nn.Module):
             self.share.copy_(share.clamp(0.0, self.cap))
         self.mass.zero_()
         self.sums.zero_()
-        self.moments.mul_(_DECAY)
 
     def suspects(self, count: int) -> list[tuple[int, float]]:
         """Return the items that q gives most, with their probability under it."""

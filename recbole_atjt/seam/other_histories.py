@@ -1,0 +1,93 @@
+"""Scores of a batch's items under the histories of other rows, by the model's own verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from recbole.model.abstract_recommender import AbstractRecommender
+from torch import Tensor, nn
+
+from recbole_atjt.host.traits import gives_probabilities, traits_of
+from recbole_atjt.randomness import kept
+
+_SMALLEST = 1e-7
+
+
+class OtherHistories:
+    """Scores items under histories that they do not belong to, in the middle of a training step.
+
+    Random states, attributes that the model sets while it predicts, and the statistics of batch
+    normalisation are left as they were.
+
+    Args:
+        model: A RecBole model.
+        dataset: The training dataset, which knows the fields of items.
+    """
+
+    def __init__(self, model: Any, dataset: Any) -> None:
+        self.model, self.n_items = model, dataset.item_num
+        features = getattr(dataset, "item_feat", None)
+        columns = [] if features is None else list(features.columns)
+        self.item_fields = list(dict.fromkeys([dataset.iid_field, *columns]))
+        traits = traits_of(model)
+        self._probabilities = gives_probabilities(model)
+        self._ranks_by_logits = traits.ranks_by_logits or not self._probabilities
+        ranks = type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
+        #: Whether the model scores all items of a history at once, and single items.
+        self.scores_all, self.scores_single = ranks, traits.scores_single_items
+        self._normalisers = [
+            module
+            for module in model.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ]
+
+    def all_items(self, interaction: Any, rows: Tensor) -> Tensor:
+        """Return logits of all items under the histories of a batch's rows, ``[K, n_items]``.
+
+        Args:
+            interaction: The batch.
+            rows: Rows of the batch, ``[K]``.
+        """
+        with self._undisturbed():
+            scores: Tensor = self.model.full_sort_predict(interaction[rows])
+        scores = scores.float().view(len(rows), -1)[:, : self.n_items]
+        return scores if self._ranks_by_logits else _logit(scores)
+
+    def swapped(self, interaction: Any, rows: Tensor) -> Tensor:
+        """Return logits of the first S rows' targets under the histories of other rows, ``[S]``.
+
+        The fields of the target go along with it, all others stay with the history.
+
+        Args:
+            interaction: The batch.
+            rows: For each target the row whose history takes the place of its own, ``[S]``.
+        """
+        mixed = interaction[rows]
+        for field in self.item_fields:
+            if field in mixed.interaction:
+                mixed.interaction[field] = interaction[field][: len(rows)]
+        with self._undisturbed():
+            scores: Tensor = self.model.predict(mixed).flatten().float()
+        return _logit(scores) if self._probabilities else scores
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        attributes = dict(vars(self.model))
+        learning = [module for module in self._normalisers if module.training]
+        for module in learning:
+            module.eval()
+        try:
+            with kept(), torch.no_grad():
+                yield
+        finally:
+            for module in learning:
+                module.train()
+            vars(self.model).clear()
+            vars(self.model).update(attributes)
+
+
+def _logit(probability: Tensor) -> Tensor:
+    return probability.clamp(_SMALLEST, 1 - _SMALLEST).logit()
