@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_atjt.commands.table import listed
+from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
 
@@ -14,7 +15,7 @@ LISTS = ("model", "dataset", "weighting", "seed")
 DEFAULTS = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
 USAGE = """\
 usage: run_atjt.py [train] [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAME] [--seed=INT,INT]
-                   [--config_files="a.yaml b.yaml"] [--output_dir=DIR] [--KEY=VALUE ...]
+                   [--config_files="a.yaml b.yaml"] [--output_dir=DIR] [--report] [--KEY=VALUE ...]
        run_atjt.py COMMAND --help
 
 Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset and
@@ -27,6 +28,7 @@ config files: SASRec on RecBole's ml-100k with the short settings of properties/
   --seed          seeds; a list of models, datasets, strategies or seeds means one run each [2020]
   --config_files  RecBole config files (YAML), separated by spaces; later ones win
   --output_dir    where result.json and the checkpoints go [runs/<model>-<dataset>-<time>]
+  --report        write the result as a page, too: report.html in output_dir; see report --help
   --KEY=VALUE     any key of RecBole's or of ours; values are read as YAML, never run as code
 
 Commands:
@@ -53,13 +55,17 @@ def usage() -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Make one run for each model, dataset, strategy and seed, and print the comparison."""
-    values: dict[str, Any] = dict(parse_arguments(arguments))
+    values: dict[str, Any] = dict(parse_arguments(arguments, ("report",)))
     from recbole_atjt import experiment
+    from recbole_atjt.report.page import PAGE, require_matplotlib, write_page
     from recbole_atjt.report.table import comparison
     from recbole_atjt.settings.resources import properties_path
 
     files = str(values.pop("config_files", "")).split()
     output_dir = values.pop("output_dir", None)
+    with_page = _switched("report", values.pop("report", "False"))
+    if with_page:
+        require_matplotlib()  # before hours of training
     varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
     if not files and not {"model", "dataset"} & set(varied):
         files = [str(properties_path() / "quickstart.yaml")]
@@ -71,7 +77,16 @@ def run(arguments: Sequence[str]) -> int:
         **chosen, config_file_list=files, config_dict=values, output_dir=output_dir
     )
     print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")
+    if with_page:
+        print(f"page: {write_page(result.runs, result.output_dir / PAGE)}")
     return 0
+
+
+def _switched(key: str, given: str) -> bool:
+    value = parse_value(given)
+    if not isinstance(value, bool):
+        raise UsageError(f"{key}={given} is neither True nor False")
+    return value
 
 
 def _default_weighting(models: Sequence[Any]) -> list[str]:

@@ -129,7 +129,7 @@ def _mapping(value: dict[str, Any], shape: Any, where: str) -> dict[str, Any]:
 def _scalar(value: Any, kind: type, where: str) -> Any:
     if kind is float and value is None:
         return math.nan
-    kinds = (int, float) if kind is float else kind
+    kinds: Any = (int, float) if kind is float else kind
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise _Damaged(f"{where} is {str(value)[:40]!r}, not {_FORMS[kind]}")
     if kind is not float:

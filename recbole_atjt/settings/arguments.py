@@ -27,13 +27,17 @@ class Arguments:
         return parse_value(self.values[key]) if key in self.values else default
 
 
-def parse_arguments(given: Sequence[str]) -> dict[str, str]:
+def parse_arguments(given: Sequence[str], switches: Collection[str] = ()) -> dict[str, str]:
     """Turn ``--key=value`` and ``--key value`` into a dictionary of strings.
+
+    Args:
+        given: The words of a command line.
+        switches: Keys that mean True when they stand alone.
 
     Raises:
         UsageError: Something else than ``--key=value``, or a key given twice.
     """
-    return _parse(given, 0, ()).values
+    return _parse(given, 0, switches).values
 
 
 def read_arguments(

@@ -155,7 +155,7 @@ def _mark_chosen(
     for run in runs:
         value = read(run).get(run.best_epoch)
         if value is not None:
-            style = {"color": look.color, "marker": look.marker, "linestyle": "none"}
+            style: Any = {"color": look.color, "marker": look.marker, "linestyle": "none"}
             axes.plot([run.best_epoch], [value], markersize=9, zorder=3, **style)
 
 

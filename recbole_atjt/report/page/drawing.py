@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 340, 250
 #: Height that a row of the legend adds.
 _ROW = 18
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "page",
     "text.parse_math": False,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from recbole_atjt.report.page.html import Markup, element
 from recbole_atjt.report.result import RunResult
 
-
 #: Stands where a number is missing.
 NOTHING = "\N{EN DASH}"
 

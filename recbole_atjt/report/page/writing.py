@@ -17,6 +17,8 @@ from recbole_atjt.report.page.picture import Block, Picture
 from recbole_atjt.report.result import RunResult
 from recbole_atjt.report.selection import configurations
 
+#: Name of the page in a call's folder.
+PAGE = "report.html"
 #: Nothing is loaded, nothing is run.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
