@@ -84,7 +84,7 @@ def read_result(folder: str | Path) -> ExperimentResult:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{result.path} is damaged: it is no JSON ({error})") from error
     try:
-        runs = _checked(content, _Named({"runs": [_RUN]}), "it")["runs"]
+        runs = _checked(content, _Named({"runs": [_RUN]}), "")["runs"]
     except _Damaged as error:
         raise UsageError(f"{result.path} is damaged: {error}") from error
     if not runs:
@@ -108,20 +108,23 @@ def _checked(value: Any, shape: Any, where: str) -> Any:
         return [_checked(each, shape[0], f"{where}[{i}]") for i, each in enumerate(value)]
     if isinstance(shape, (dict, _Named)):
         if not isinstance(value, dict):
-            raise _Damaged(f"{where} is no mapping")
+            raise _Damaged(f"{where or 'it'} is no mapping")
         return _mapping(value, shape, where)
     return value if shape is object else _scalar(value, shape, where)
 
 
 def _mapping(value: dict[str, Any], shape: Any, where: str) -> dict[str, Any]:
     if isinstance(shape, dict):
-        return {name: _checked(each, shape[str], f"{where}.{name}") for name, each in value.items()}
+        return {
+            name: _checked(each, shape[str], f"{where}.{name}".lstrip("."))
+            for name, each in value.items()
+        }
     missing = [name for name in shape.required if name not in value]
     if missing:
-        raise _Damaged(f"{where} has no '{missing[0]}'")
+        raise _Damaged(f"{where or 'it'} has no '{missing[0]}'")
     known = {**shape.optional, **shape.required}
     return {
-        name: _checked(each, known[name], f"{where}.{name}") if name in known else each
+        name: _checked(each, known[name], f"{where}.{name}".lstrip(".")) if name in known else each
         for name, each in value.items()
     }
 

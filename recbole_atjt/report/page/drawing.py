@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 340, 250
 #: Height that a row of the legend adds.
 _ROW = 18
+#: Longest labels of which three stand side by side.
+_SHORT = 8
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "page",
@@ -80,14 +82,17 @@ def drawn(draw: Callable[[Axes], Sequence[tuple[Any, str]]], label: str, name: s
         figure = Figure(layout="constrained")
         FigureCanvasSVG(figure)
         entries = draw(figure.add_subplot())
-        rows = -(-len(entries) // 3)
+        entries = [(handle, _legend_text(text)) for handle, text in entries]
+        columns = 3 if all(len(text) <= _SHORT for _, text in entries) else 2
+        rows = -(-len(entries) // columns)
         figure.set_size_inches(WIDTH / 72, (HEIGHT + _ROW * rows) / 72)
         if entries:
+            by_row = [each for column in range(columns) for each in entries[column::columns]]
             figure.legend(
-                [handle for handle, _ in entries],
-                [_legend_text(text) for _, text in entries],
+                [handle for handle, _ in by_row],
+                [text for _, text in by_row],
                 loc="outside lower center",
-                ncols=min(3, len(entries)),
+                ncols=min(columns, len(entries)),
                 handlelength=2.6,
                 columnspacing=1.2,
             )
@@ -99,7 +104,7 @@ def drawn(draw: Callable[[Axes], Sequence[tuple[Any, str]]], label: str, name: s
 def _legend_text(text: str) -> str:
     # Matplotlib leaves labels out that begin with an underscore.
     text = plain(text)
-    text = text if len(text) <= 24 else text[:23] + "…"
+    text = text if len(text) <= 20 else text[:19] + "…"
     return f"\N{WORD JOINER}{text}" if text.startswith("_") else text
 
 

@@ -121,15 +121,15 @@ def suspects_tables(block: Block) -> list[Markup]:
         if not ranked or not ranked[0][1] > 0:
             continue
         top = ranked[0][1]
+        named = any(title for (_, title), _ in ranked)
         rows = [
-            [element("bdi", title or item), element("bdi", item), _bar(share, top)]
+            [*([element("bdi", title)] if named else []), element("bdi", item), _bar(share, top)]
             for (item, title), share in ranked
         ]
+        header = [*(["title"] if named else []), "item", "share of the noise"]
         heading = element("h4", name)
         label = f"{block.title}: items held responsible by {name}"
-        found.append(
-            element("div", heading, table(label, ["title", "item", "share of the noise"], rows))
-        )
+        found.append(element("div", heading, table(label, header, rows)))
     return found
 
 
