@@ -22,7 +22,9 @@ def chromium() -> str:
     """Return the path of Chromium; skip the test where none is installed."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
-        pytest.skip(f"no Chromium to look at pages with: none of {', '.join(_NAMES)} is on the path")
+        pytest.skip(
+            f"no Chromium to look at pages with: none of {', '.join(_NAMES)} is on the path"
+        )
     return found
 
 

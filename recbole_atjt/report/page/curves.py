@@ -121,6 +121,7 @@ def _lines(
                 _mark_chosen(axes, look[strategy], block.strategies[strategy], read)
         if level is not None:
             axes.axhline(level, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+            axes.set_ylim(bottom=0)
         _label_epochs(axes, axis)
         return entries
 

@@ -63,7 +63,8 @@ def page(runs: Sequence[RunResult]) -> str:
         Block(place, [run for run in runs if (run.model, run.dataset) == pair])
         for place, pair in enumerate(pairs, start=1)
     ]
-    title = ", ".join(dict.fromkeys(block.title for block in blocks))
+    models, datasets = (", ".join(dict.fromkeys(names)) for names in zip(*pairs))
+    title = f"{models} on {datasets}"
     links = [(f"block-{block.number}", block.title) for block in blocks]
     links += [("selection", "Selection"), ("settings", "Settings")]
     main = [
