@@ -7,6 +7,8 @@ from typing import Any
 
 from recbole_atjt.report.result import RunResult
 
+#: Text that would be more than text.
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;$x_1$\x00\ud800\u202e"
 #: What plain training, a strategy and the oracle reach on test; seeds add to it.
 _REACHED = {"none": 0.10, "atjt": 0.14, "channel": 0.101, "oracle": 0.20}
 _BINS = {
@@ -81,3 +83,28 @@ def _weights(weighting: str) -> dict[str, Any] | None:
 def runs(seeds: int = 3) -> list[RunResult]:
     """Return runs of plain training, two strategies and the oracle."""
     return [run_of(name, seed) for name in _REACHED for seed in range(1, seeds + 1)]
+
+
+def hostile_runs() -> list[RunResult]:
+    """Return runs whose every text wants to be more than text."""
+    return [
+        replace(
+            run,
+            model=HOSTILE,
+            dataset="_" + HOSTILE,
+            weighting=run.weighting if run.weighting == "none" else HOSTILE + run.weighting,
+            warnings=[HOSTILE],
+            checkpoint=HOSTILE,
+            versions={HOSTILE: HOSTILE},
+            config={**run.config, HOSTILE: [HOSTILE]},
+            valid={**run.valid, HOSTILE: 1.0},
+            test={**run.test, HOSTILE: 1.0},
+            weights=None
+            if run.weights is None
+            else {
+                **run.weights,
+                "noise_items": [{"item": HOSTILE, "title": HOSTILE, "share": 0.5}],
+            },
+        )
+        for run in runs(2)
+    ]

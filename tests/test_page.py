@@ -23,10 +23,8 @@ from recbole_atjt.report.page.look import looks
 from recbole_atjt.report.reading import read_result
 from recbole_atjt.report.result import ExperimentResult
 from recbole_atjt.report.selection import configurations, difference
-from tests.results import run_of, runs
+from tests.results import hostile_runs, run_of, runs
 from tests.runs import arguments
-
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;$x_1$\x00\ud800\u202e"
 
 
 class Read(HTMLParser):
@@ -139,28 +137,7 @@ def test_strategies_differ_in_color_dash_and_marker() -> None:
 
 
 def test_hostile_text_stays_text(whole: str) -> None:
-    hostile = [
-        replace(
-            run,
-            model=HOSTILE,
-            dataset="_" + HOSTILE,
-            weighting=run.weighting if run.weighting == "none" else HOSTILE + run.weighting,
-            warnings=[HOSTILE],
-            checkpoint=HOSTILE,
-            versions={HOSTILE: HOSTILE},
-            config={**run.config, HOSTILE: [HOSTILE]},
-            valid={**run.valid, HOSTILE: 1.0},
-            test={**run.test, HOSTILE: 1.0},
-            weights=None
-            if run.weights is None
-            else {
-                **run.weights,
-                "noise_items": [{"item": HOSTILE, "title": HOSTILE, "share": 0.5}],
-            },
-        )
-        for run in runs(2)
-    ]
-    text = page(hostile)
+    text = page(hostile_runs())
     text.encode("utf-8")
     read = Read(text)
     assert not read.open
@@ -378,12 +355,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_report_writes_the_page_of_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ExperimentResult(tmp_path / "out", runs(1)).write()
+    plain = [run_of("none")]
+    ExperimentResult(tmp_path / "out", plain).write()
     assert main(["report", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out == f"page: {tmp_path / 'out' / 'report.html'}\n"
     assert main(["report", str(tmp_path / "out"), "--output=elsewhere/page.html"]) == 0
     first = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert first == Path("elsewhere/page.html").read_text(encoding="utf-8") == page(runs(1))
+    assert first == Path("elsewhere/page.html").read_text(encoding="utf-8") == page(plain)
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
@@ -397,7 +375,7 @@ def test_a_folder_without_a_result_is_refused(capsys: pytest.CaptureFixture[str]
 def test_a_page_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="can't be written"):
-        write_page(runs(1), tmp_path / "file" / "page.html")
+        write_page([run_of("none")], tmp_path / "file" / "page.html")
 
 
 def test_without_matplotlib_one_line_says_so(

@@ -10,7 +10,7 @@ import pytest
 
 from recbole_atjt.report.page import write_page
 from tests.browser import Tab, browsing
-from tests.results import runs
+from tests.results import hostile_runs, runs
 
 pytestmark = pytest.mark.slow
 
@@ -196,3 +196,14 @@ def test_headings_leave_no_level_out(tab: Tab, file: Path) -> None:
         ".filter(node => !(node.getAttribute('aria-label') || '').trim()).length"
     )
     assert unnamed == 0
+
+
+def test_hostile_text_is_shown_and_does_nothing(tab: Tab, tmp_path: Path) -> None:
+    tab.messages.clear()
+    tab.requests.clear()
+    file = write_page(hostile_runs(), tmp_path / "page.html")
+    tab.open(file)
+    assert "<script>alert(1)</script>" in tab.ask("document.querySelector('h1').textContent")
+    assert tab.ask("document.querySelectorAll('script, img').length") == 0
+    assert tab.messages == []
+    assert tab.requests == [file.resolve().as_uri()]
