@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from recbole_atjt.report.known import BARS, Array, Known
 from recbole_atjt.report.page.drawing import drawn
 from recbole_atjt.report.page.look import CLEAN, MUTED, NOISY, looks
@@ -86,8 +88,7 @@ def _precision_recall(block: Block, known: dict[str, Known]) -> Picture:
     def draw(axes: Axes) -> list[tuple[Any, str]]:
         axes.axhline(share, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
         axes.set(xlabel="noise found (recall)", ylabel="precision")
-        points = {name: each.precision_recall() for name, each in known.items()}
-        return _rates(axes, block, points, steps=True)
+        return _rates(axes, block, {n: _steps(each) for n, each in known.items()}, steps=True)
 
     scores = {name: each.average_precision() for name, each in known.items()}
     told = "; ".join(f"{name}: average {score:.3f}" for name, score in scores.items())
@@ -97,6 +98,13 @@ def _precision_recall(block: Block, known: dict[str, Known]) -> Picture:
         ["strategy", "average precision"],
         [[name, number(score, 3)] for name, score in scores.items()],
     )
+
+
+def _steps(known: Known) -> tuple[Array, Array]:
+    """Return recall and precision from the first noise that is found, back to recall 0."""
+    recall, precision = known.precision_recall()
+    recall, precision = recall[recall > 0], precision[recall > 0]
+    return np.append(0.0, recall), np.append(precision[0], precision)
 
 
 def _rates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -185,7 +185,7 @@ def runs_table(block: Block) -> Markup:
 def settings_tables(runs: Sequence[RunResult]) -> tuple[Markup, Markup]:
     """Return the settings that differ between runs, and those that all have."""
     keys = sorted({key for run in runs for key in run.config})
-    texts = {key: [_text(run.config.get(key)) for run in runs] for key in keys}
+    texts = {key: [_text(run.config, key) for run in runs] for key in keys}
     same = [[key, element("code", found[0])] for key, found in texts.items() if len({*found}) == 1]
     varied = [
         [key, element("code", ", ".join(dict.fromkeys(found)))]
@@ -198,7 +198,11 @@ def settings_tables(runs: Sequence[RunResult]) -> tuple[Markup, Markup]:
     )
 
 
-def _text(value: Any) -> str:
+def _text(config: Mapping[str, Any], key: str) -> str:
+    """Return a setting as text; a dash for a key that a model does not have."""
+    value = config.get(key)
+    if key not in config:
+        return NOTHING
     return value if isinstance(value, str) else json.dumps(value)
 
 
