@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 import recbole_atjt
-from recbole_atjt.cli import parse_arguments
 from recbole_atjt.model.ael_settings import PARENTS
+from recbole_atjt.settings.arguments import parse_arguments
 
 PROTOCOLS = Path(__file__).resolve().parent / "protocols"
 MODELS = "MultiDAE,CDAE,AEL"

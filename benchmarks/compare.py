@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import yaml
 
 import recbole_atjt
-from recbole_atjt.cli import parse_arguments
 from recbole_atjt.report.result import RunResult
 from recbole_atjt.report.table import comparison
+from recbole_atjt.settings.arguments import parse_arguments
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import recbole_atjt
-from recbole_atjt.cli import parse_arguments
+from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.settings.yaml_values import load_yaml
 
 

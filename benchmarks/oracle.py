@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 import recbole_atjt
-from recbole_atjt.cli import parse_arguments
 from recbole_atjt.data.clean import Truth
+from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.weighting.base import Evidence, NoSettings, Weighting
 
 

@@ -224,6 +224,7 @@ def _describe(
         versions=versions(),
         config=plain_config(config),
         gate=None if choices is None else choices(),
+        progress=trainer.progress,
     )
 
 

@@ -131,6 +131,7 @@ def test_wheel_contains_every_module_and_settings_file(wheel: Path) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recbole_atjt").rglob("*.py")}
     assert modules | {"recbole_atjt/py.typed"} <= names
     assert {f"recbole_atjt/properties/{name}" for name in YAML_FILES} <= names
+    assert "recbole_atjt/report/page/style.css" in names
     assert all(name.startswith(("recbole_atjt/", "recbole_atjt-")) for name in names)
     (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
     text = zipfile.ZipFile(wheel).read(entry_points).decode()

@@ -18,6 +18,7 @@ import recbole_atjt
 from recbole_atjt.report.result import ExperimentResult, RunResult
 from recbole_atjt.report.table import comparison
 from recbole_atjt.report.weights import auroc, measure_weights
+from recbole_atjt.weighting.report import EpochReport
 from tests.runs import settings, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,7 @@ KEYS = {
     "versions": dict,
     "config": dict,
     "gate": (dict, type(None)),
+    "progress": list,
 }
 
 
@@ -94,6 +96,22 @@ def test_weights_are_there_where_a_recogniser_is(result: ExperimentResult) -> No
             assert 0.0 < run["weights"][kind]["mean"] < 1.0
         assert 0.0 <= run["weights"]["auroc"] <= 1.0
         assert len(run["weights"]["epochs"]) == run["epochs"]
+
+
+def test_each_epoch_has_a_loss_and_a_validation_score(result: ExperimentResult) -> None:
+    for run in read(result):
+        progress = run["progress"]
+        assert [each["epoch"] for each in progress] == list(range(run["epochs"]))
+        assert all(each["loss"] > 0 for each in progress)
+        best = progress[run["best_epoch"]]["valid"]
+        assert best == max(each["valid"] for each in progress) == run["valid"]["ndcg@10"]
+
+
+def test_the_loss_of_an_epoch_is_recboles_divided_by_its_batches() -> None:
+    run, trainer = train("SASRec", "none", epochs=2, eval_step=2)
+    for each in run.progress:
+        assert each["loss"] == trainer.train_loss_dict[each["epoch"]] / trainer.batch
+    assert ["valid" in each for each in run.progress] == [False, True]
 
 
 def test_the_typed_result_equals_the_file(result: ExperimentResult) -> None:
@@ -265,11 +283,32 @@ def test_learned_weights_of_known_noise_are_those_that_were_given(tmp_path: Path
         assert run.weights[name]["count"] == int(chosen.sum()) > 0
         assert run.weights[name]["mean"] == pytest.approx(float(weights[chosen].mean()), rel=1e-5)
         assert run.weights["epochs"][0][name] == run.weights[name]["mean"]
+    bins = run.weights["noise_bins"]
+    assert sum(bins["clean"]) == int(true.sum())
+    assert sum(bins["noisy"]) == int((~true).sum())
+    for name, chosen in (("clean", true), ("noisy", ~true)):
+        for low, high, count in zip(bins["from"], bins["to"], bins[name]):
+            near = (weights > low * (1 - 1e-4)) & (weights < high * (1 + 1e-4))
+            assert int((near & chosen).sum()) >= count
     line = comparison([run]).splitlines()[-1]
     assert line == (
         f"frequency: mean weight {run.weights['true_positive']['mean']:.3f} of true and "
         f"{run.weights['false_positive']['mean']:.3f} of false positives in the last epoch"
     )
+
+
+def test_known_weights_lie_in_their_bins() -> None:
+    report = EpochReport()
+    assert report.known() == {"from": [], "to": [], "clean": [], "noisy": []}
+    raw = torch.tensor([0.0, 0.25, 0.25, 1.0, 3.0])
+    true = torch.tensor([False, False, True, True, True])
+    report.note_truth(raw, raw, true)
+    bins = report.known()
+    assert bins["clean"] == [0.0, 1.0, 1.0, 1.0]
+    assert bins["noisy"] == [1.0, 1.0, 0.0, 0.0]
+    for low, high, value in zip(bins["from"], bins["to"], (1e-6, 0.25, 1.0 - 1e-6, 3.0)):
+        assert low <= value <= high
+        assert high / low < 1.11
 
 
 def test_without_knowledge_of_noise_there_are_no_learned_weights(tmp_path: Path) -> None:

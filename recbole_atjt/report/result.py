@@ -29,7 +29,8 @@ class RunResult:
         parameters: Trainable parameters of ``recommender`` and ``recogniser``.
         weights: ``epochs`` (figures of each epoch); where the data knows noise, ``true_positive``
             and ``false_positive`` with mean, variance and count in the last epoch; with a
-            ``noise_auroc``, the AUROC of telling them apart by weight; where noise has a
+            ``noise_auroc``, the AUROC of telling them apart by weight, and ``noise_bins``, the
+            histogram of raw weights that it is of; where noise has a
             distribution over items, ``noise_items``, the items held most responsible; with a
             recogniser, ``original`` and ``replaced`` with mean and variance, and ``auroc``. None
             in plain training.
@@ -39,6 +40,9 @@ class RunResult:
         config: Every setting of the run, as plain JSON values.
         gate: Share of users for each choice of experts, such as ``mild+moderate``; None for a
             model without a gate.
+        progress: Of each epoch ``epoch``, ``loss``, the mean over batches of the recommender's
+            loss, and ``valid``, the value of ``valid_metric``, where it was validated; empty in a
+            result of a version that did not note it.
     """
 
     model: str
@@ -57,6 +61,7 @@ class RunResult:
     versions: dict[str, str]
     config: dict[str, Any]
     gate: dict[str, float] | None = None
+    progress: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass

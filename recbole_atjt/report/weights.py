@@ -60,7 +60,8 @@ def learned_weights(report: Any) -> dict[str, Any]:
     Returns:
         ``mean``, ``variance`` and ``count`` for ``true_positive`` and ``false_positive``
         sequences (AutoDenoise, 5.4.1), and ``noise_auroc``, the chance that a true one has the
-        larger weight; empty where the data does not know.
+        larger weight, and ``noise_bins``, the histogram of raw weights (``from``, ``to``,
+        ``clean``, ``noisy``); empty where the data does not know.
     """
     named = {"true_positive": report.true_positive, "false_positive": report.false_positive}
     found: dict[str, Any] = {
@@ -70,6 +71,10 @@ def learned_weights(report: Any) -> dict[str, Any]:
     }
     if len(found) == len(named):
         found["noise_auroc"] = report.truth.auroc()
+        found["noise_bins"] = {
+            name: [float(f"{value:.6g}") for value in values]
+            for name, values in report.known().items()
+        }
     return found
 
 

@@ -1,10 +1,36 @@
-"""What a strategy said of the epochs of a training."""
+"""What was said of the epochs of a training: by a strategy, by loss and by validation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from recbole_atjt.weighting.base import Weighting
+
+
+@dataclass
+class Progress:
+    """Loss and validation score, epoch by epoch.
+
+    Attributes:
+        losses: Mean over batches of the recommender's weighted loss, by epoch.
+        scores: Value of ``valid_metric``, by epoch that was validated.
+    """
+
+    losses: dict[int, float] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
+
+    def take(self, epoch: int, losses: float | tuple[float, ...], batches: int) -> None:
+        """Note an epoch's sum over batches of the loss; of several parts, the first is its own."""
+        total = losses[0] if isinstance(losses, tuple) else losses
+        self.losses[epoch] = float(total) / max(1, batches)
+
+    def listed(self) -> list[dict[str, float]]:
+        """Return one entry an epoch: ``epoch``, ``loss`` and, if it was validated, ``valid``."""
+        return [
+            {"epoch": epoch, "loss": loss}
+            | ({"valid": self.scores[epoch]} if epoch in self.scores else {})
+            for epoch, loss in self.losses.items()
+        ]
 
 
 @dataclass

@@ -23,7 +23,7 @@ from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
 from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
-from recbole_atjt.training.notes import EpochNotes
+from recbole_atjt.training.notes import EpochNotes, Progress
 from recbole_atjt.training.optimizer import JointOptimizer
 from recbole_atjt.training.reward import Reward
 
@@ -57,6 +57,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self.best_epoch = -1
         self.epoch_seconds: list[float] = []
         self._notes = EpochNotes()
+        self._progress = Progress()
         self.loader: Any = None
         self.epoch = self.batch = 0
         self._verified = False
@@ -66,6 +67,11 @@ class DenoisingTrainer(EvaluatingTrainer):
     def history(self) -> list[dict[str, float]]:
         """What the strategy said of each epoch, ``epoch`` and ``mean_weight`` among the names."""
         return self._notes.history
+
+    @property
+    def progress(self) -> list[dict[str, float]]:
+        """Loss and validation score of each epoch, as ``epoch``, ``loss`` and ``valid``."""
+        return self._progress.listed()
 
     @property
     def warnings(self) -> list[str]:
@@ -127,6 +133,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         with named_failures(self):
             losses = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(perf_counter() - start)
+        self._progress.take(epoch_idx, losses, self.batch)
         if self.weighting is not None:
             self.weighting.end_epoch(epoch_idx)
             complaint = self._notes.take(epoch_idx, self.weighting)
@@ -230,6 +237,7 @@ class DenoisingTrainer(EvaluatingTrainer):
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
         score, result = super()._valid_epoch(valid_data, show_progress)
+        self._progress.scores.setdefault(self.epoch, float(score))
         if self._reward is not None:
             self._reward.hand_on(result)
         return score, result

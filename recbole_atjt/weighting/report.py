@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+#: Where the scale of weights above 1 begins; those up to 1 end at 13.8, the logit of 1 - 1e-6.
+_ABOVE_1 = 14.0
+
 
 class RunningMoments:
     """Count, mean and variance of values, gathered without keeping them or waiting for them."""
@@ -81,6 +84,16 @@ class Curve:
         """How many values have some importance, as a whole number at least 1 where there is any."""
         return 0 if self._counts is None else max(1, round(float(self._counts.sum())))
 
+    def bins(self) -> Tensor:
+        """Return the bins that hold anything, ``[n, 4]``: lower edge, upper edge, both masses."""
+        if self._counts is None:
+            return torch.zeros(0, 4, dtype=torch.float64)
+        counts = self._counts.cpu()
+        edges = torch.arange(self._BINS + 1, dtype=torch.float64) / (self._BINS - 1)
+        edges = (2.0 * edges - 1.0) * self._RANGE
+        table = torch.stack((edges[:-1], edges[1:], *counts), dim=1)
+        return table[counts.sum(0) > 0]
+
     def auroc(self) -> float:
         """Return the chance that the first class has the larger score, ties half."""
         if self._counts is None or not bool((self._counts.sum(1) > 0).all()):
@@ -88,6 +101,18 @@ class Curve:
         first, second = self._counts / self._counts.sum(1, keepdim=True)
         below = second.cumsum(0) - second
         return float((first * (below + 0.5 * second)).sum())
+
+
+def _place_of(weight: Tensor) -> Tensor:
+    """Place weights on a scale that is monotone in them, and as fine near 1 as near 0."""
+    return torch.where(
+        weight > 1, _ABOVE_1 + torch.log(weight), torch.logit(weight.clamp(1e-6, 1 - 1e-6))
+    )
+
+
+def _weight_at(place: Tensor) -> Tensor:
+    """Return the weights of places."""
+    return torch.where(place > _ABOVE_1, torch.exp(place - _ABOVE_1), torch.sigmoid(place))
 
 
 @dataclass
@@ -122,10 +147,20 @@ class EpochReport:
         """
         self.true_positive.add(applied, true)
         self.false_positive.add(applied, ~true)
-        # Monotone in the weight, and as fine near 1 as near 0.
-        raw = raw.detach().float()
-        place = torch.where(raw > 1, 14.0 + torch.log(raw), torch.logit(raw.clamp(1e-6, 1 - 1e-6)))
+        place = _place_of(raw.detach().float())
         self.truth.add(place, true.double(), place, (~true).double())
+
+    def known(self) -> dict[str, list[float]]:
+        """Return the histogram of raw weights of sequences whose noise is known.
+
+        Returns:
+            ``from`` and ``to``, the edges of each bin, and ``clean`` and ``noisy``, the sequences
+            in it; empty lists where nothing is known.
+        """
+        bins = self.truth.bins()
+        bins[:, :2] = _weight_at(bins[:, :2])
+        names = ("from", "to", "clean", "noisy")
+        return {name: bins[:, column].tolist() for column, name in enumerate(names)}
 
     def figures(self) -> dict[str, float]:
         """Return the mean of each part that has values, the weights' as ``mean_weight``."""

@@ -1,0 +1,111 @@
+"""``train``, and the call without a subcommand: train, compare, print the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_atjt.commands.table import listed
+from recbole_atjt.errors import UsageError
+from recbole_atjt.settings.arguments import parse_arguments
+from recbole_atjt.settings.yaml_values import load_yaml, parse_value
+
+LISTS = ("model", "dataset", "weighting", "seed")
+DEFAULTS = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
+USAGE = """\
+usage: run_atjt.py [train] [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAME] [--seed=INT,INT]
+                   [--config_files="a.yaml b.yaml"] [--output_dir=DIR] [--report] [--KEY=VALUE ...]
+       run_atjt.py COMMAND --help
+
+Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset and
+config files: SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml.
+
+  --model         RecBole model (any general, sequential or context-aware one), AEL or MF [SASRec]
+  --dataset       RecBole dataset: ml-100k, one RecBole can download, or a folder under data_path
+                  [ml-100k]
+  --weighting     strategies to compare: {strategies} [none,atjt]
+  --seed          seeds; a list of models, datasets, strategies or seeds means one run each [2020]
+  --config_files  RecBole config files (YAML), separated by spaces; later ones win
+  --output_dir    where result.json and the checkpoints go [runs/<model>-<dataset>-<time>]
+  --report        write the result as a page, too: report.html in output_dir; see report --help
+  --KEY=VALUE     any key of RecBole's or of ours; values are read as YAML, never run as code
+
+Commands:
+{commands}
+
+Keys of ours:
+{keys}
+"""
+
+
+def usage() -> str:
+    """Return what ``--help`` prints: every key of ours, and the subcommands."""
+    from recbole_atjt.model.table import model_keys
+    from recbole_atjt.weighting.keys import explained_keys
+    from recbole_atjt.weighting.table import strategy_names
+
+    keys = "\n".join(
+        f"  --{item.key}={item.default}\n      ({item.kind}) {item.text}"
+        for item in (*explained_keys(), *model_keys())
+        if item.key != "weighting"
+    )
+    return USAGE.format(strategies=", ".join(strategy_names()), commands=listed(), keys=keys)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Make one run for each model, dataset, strategy and seed, and print the comparison."""
+    values: dict[str, Any] = dict(parse_arguments(arguments, ("report",)))
+    from recbole_atjt import experiment
+    from recbole_atjt.report.page import PAGE, require_matplotlib, write_page
+    from recbole_atjt.report.table import comparison
+    from recbole_atjt.settings.resources import properties_path
+
+    files = str(values.pop("config_files", "")).split()
+    output_dir = values.pop("output_dir", None)
+    with_page = _switched("report", values.pop("report", "False"))
+    if with_page:
+        require_matplotlib()  # before hours of training
+    varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
+    if not files and not {"model", "dataset"} & set(varied):
+        files = [str(properties_path() / "quickstart.yaml")]
+    named = {**_named_in(files), **varied}
+    chosen = {**DEFAULTS, **named}
+    if "weighting" not in named:
+        chosen["weighting"] = _default_weighting(chosen["model"])
+    result = experiment.run(
+        **chosen, config_file_list=files, config_dict=values, output_dir=output_dir
+    )
+    print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")
+    if with_page:
+        print(f"page: {write_page(result.runs, result.output_dir / PAGE)}")
+    return 0
+
+
+def _switched(key: str, given: str) -> bool:
+    value = parse_value(given)
+    if not isinstance(value, bool):
+        raise UsageError(f"{key}={given} is neither True nor False")
+    return value
+
+
+def _default_weighting(models: Sequence[Any]) -> list[str]:
+    """Compare with plain training, unless a named model is trained plainly only."""
+    from recbole_atjt.model.staged import StagedModel
+    from recbole_atjt.model.table import find_model
+
+    staged = [issubclass(find_model(str(name)), StagedModel) for name in models]
+    return ["none"] if any(staged) else DEFAULTS["weighting"]
+
+
+def _named_in(files: Sequence[str]) -> dict[str, list[Any]]:
+    """Return models, datasets, strategies and seeds that config files name."""
+    named: dict[str, Any] = {}
+    for name in files:
+        named.update(load_yaml(Path(name)))
+    return {key: _listed(named[key]) for key in LISTS if key in named}
+
+
+def _listed(value: Any) -> list[Any]:
+    parts = value if isinstance(value, list) else str(value).strip("[]").split(",")
+    return [parse_value(part.strip() if isinstance(part, str) else part) for part in parts]
