@@ -39,6 +39,12 @@ class Journal:
         except OSError as error:
             raise UsageError(f"{path} can't be written to: {error.strerror}") from error
 
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._claims.close()
+
     def lines(self) -> list[dict[str, Any]]:
         """Return the finished cells; what a killed process left half written is none.
 

@@ -84,7 +84,7 @@ def read_rules(value: Any, lists: Mapping[str, Sequence[Any]], problems: list[st
             problems.append(f"skip: {rule} is not of the form {{plants: X, seeds: [1, 2]}}")
             continue
         problems += unknown("skip: key ", rule, LISTS)
-        found = {str(key): frozenset(map(name_of, listed(rule[key]))) for key in rule}
+        found = {key: frozenset(map(name_of, listed(rule[key]))) for key in LISTS if key in rule}
         for key in LISTS:
             known = [name_of(entry) for entry in lists[key]]
             problems += unknown(f"skip: {key}: ", sorted(found.get(key, ())), known)

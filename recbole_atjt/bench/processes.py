@@ -92,3 +92,6 @@ def _started(jobs: int, asked: str) -> Iterator[list[subprocess.Popen[str]]]:
             worker.terminate()
         for worker in workers:
             worker.wait()
+            assert worker.stdin is not None
+            with suppress(BrokenPipeError):
+                worker.stdin.close()

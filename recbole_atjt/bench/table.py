@@ -93,11 +93,12 @@ def screen(rows: Sequence[Row], width: int) -> str:
     for name, group in groupby(range(len(rows)), key=lambda place: group_name(rows[place])):
         lines += ["", name, _line(header, widths), "-" * min(width, sum(widths) + 2 * len(widths))]
         lines += [_line(cells[place], widths) for place in group]
-    lines.append("")
+    below = notes(rows)
     if left_out:
-        lines.append(f"too narrow for {', '.join(left_out)}: --markdown and --csv have them")
-    wrapped = [textwrap.fill(note, width, subsequent_indent=_GAP) for note in notes(rows)]
-    return "\n".join([*lines[1:], *wrapped])
+        hidden = ", ".join(left_out)
+        below.insert(0, f"too narrow for {hidden}: --markdown and --csv have them")
+    wrapped = [textwrap.fill(note, width, subsequent_indent=_GAP) for note in below]
+    return "\n".join([*lines[1:], "", *wrapped])
 
 
 def markdown(rows: Sequence[Row]) -> str:

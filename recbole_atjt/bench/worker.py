@@ -36,7 +36,8 @@ def main() -> int:
     torch.set_num_threads(1)
     cells = [Cell(**cell) for cell in asked["cells"]]
     try:
-        work(cells, Journal(Path(asked["path"])), asked["retried"])
+        with Journal(Path(asked["path"])) as journal:
+            work(cells, journal, asked["retried"])
     except AtjtError as error:
         print(f"recbole-atjt: {error}", file=sys.stderr)
         return error.exit_code

@@ -53,12 +53,11 @@ def run(arguments: Sequence[str]) -> int:
     bench = read_bench(path, _restrictions(given), given.values.get("data_path"))
     show = check_settings(bench)
     output = Path(given.values.get("output", Path("runs") / f"{path.stem}.jsonl"))
-    journal = Journal(output.resolve())
-    retried = len(journal.lines()) if retry else 0
-    left = unfinished(bench.cells, journal, retried)
-    check_data(bench, left)
-    make_cells(bench.cells, journal, jobs, retried)
-    return _show(bench, journal.lines(), show, given, output)
+    with Journal(output.resolve()) as journal:
+        retried = len(journal.lines()) if retry else 0
+        check_data(bench, unfinished(bench.cells, journal, retried))
+        make_cells(bench.cells, journal, jobs, retried)
+        return _show(bench, journal.lines(), show, given, output)
 
 
 def _show(
