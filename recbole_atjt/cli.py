@@ -19,7 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except AtjtError as error:
-        print(f"recbole-atjt: {error}", file=sys.stderr)
+        for line in str(error).splitlines():  # a file may have several mistakes
+            print(f"recbole-atjt: {line}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has gone, as in `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

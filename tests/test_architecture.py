@@ -35,6 +35,7 @@ FLOORS = [
     ["training", "report"],
     ["assembly", "config"],
     ["experiment"],
+    ["bench"],
     ["commands"],
     ["cli"],
     ["__init__", "__main__"],

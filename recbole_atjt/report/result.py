@@ -84,21 +84,21 @@ class ExperimentResult:
     def write(self) -> None:
         """Write result.json by rename, so that it is never half; NaN and infinity become null."""
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        runs = [_finite(asdict(run)) for run in self.runs]
+        runs = [finite(asdict(run)) for run in self.runs]
         written: dict[str, Any] = {"runs": runs}
         rooms = headrooms(self.runs)
         if rooms:
-            written["headroom"] = _finite(rooms)
+            written["headroom"] = finite(rooms)
         text = json.dumps(written, indent=2, allow_nan=False)
         temporary = self.path.with_suffix(".json.tmp")
         temporary.write_text(text + "\n", encoding="utf-8")
         os.replace(temporary, self.path)
 
 
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no number for."""
+def finite(value: Any) -> Any:
+    """Return a value with None for what JSON has no number for, NaN and infinity."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
