@@ -3,15 +3,17 @@ r"""The noise channel: observed clicks as a mixture of clean ones and of noise w
 .. math:: p_o(y | s) = (1 - e) \, p(y | s) + e \, q(y)
 
 e is the share of noise, q its distribution over items, p the recommender's likelihood. Both e and q
-are found by EM from the posteriors of an epoch; e is capped by a test of independence that no
-miscalibration of p can fool.
+come from a test of independence that no miscalibration of p can fool, over items in the order of
+their posteriors; where a head allows no such test, from the posteriors alone, by EM.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
@@ -24,6 +26,10 @@ COMPARED = 128
 CLEAN_IN_TAIL = 0.05
 #: Least part of an item's clicks that is taken for clean.
 _LEAST_CLEAN = 0.02
+#: Parts of equally many clicks that items are divided into, in the order of their posteriors.
+_PARTS = 20
+#: Clicks of the mean posterior that each item's posteriors are filled up with before that.
+_PRIOR_CLICKS = 10.0
 _SEED = 20260
 
 
@@ -42,7 +48,7 @@ class NoiseMixture(nn.Module):
     noise: Tensor
     share: Tensor
     mass: Tensor
-    sums: Tensor
+    clicks: Tensor
 
     def __init__(
         self, item_frequency: Tensor, share: float, learn: bool, cap: float, smoothing: float
@@ -55,9 +61,9 @@ class NoiseMixture(nn.Module):
         self.register_buffer("unigram", unigram)
         self.register_buffer("noise", unigram.clone())
         self.register_buffer("share", torch.tensor(float(share), dtype=torch.float64))
+        #: Of each item: sum of its clicks' posteriors of being noise, and their number.
         self.register_buffer("mass", torch.zeros(len(unigram), dtype=torch.float64))
-        #: Count of targets, sum of noise posteriors, count in the tail, count that was compared.
-        self.register_buffer("sums", torch.zeros(4, dtype=torch.float64))
+        self.register_buffer("clicks", torch.zeros(len(unigram), dtype=torch.float64))
         self.histories = RandomHistories(len(unigram))
         self._generator: torch.Generator | None = None
 
@@ -142,15 +148,12 @@ class NoiseMixture(nn.Module):
             clean: Posteriors of being clean, ``[S]``.
         """
         counted = clicked(evidence)
-        noisy = (1.0 - clean.double()) * counted
-        self.mass.index_add_(0, evidence.item, noisy)
-        tail = compared = noisy.new_zeros(())
+        item = evidence.item[counted]
+        self.mass.index_add_(0, item, 1.0 - clean[counted].double())
+        self.clicks.index_add_(0, item, torch.ones_like(item, dtype=torch.float64))
         if evidence.logits is not None:
             rank = self._rank_of_logits(evidence, log_p)
-            tail, compared = ((rank < TAIL) & counted).sum(), counted.sum()
-        self.sums += torch.stack(
-            [each.double() for each in (counted.sum(), noisy.sum(), tail, compared)]
-        )
+            self.histories.count(item, (rank < TAIL)[counted])
 
     def _rank_of_logits(self, evidence: Evidence, log_p: Tensor) -> Tensor:
         """Return the share of random histories under which a target is less likely, ``[S]``.
@@ -173,25 +176,61 @@ class NoiseMixture(nn.Module):
         """Learn e and q from what was gathered since the last update.
 
         Args:
-            from_posteriors: Whether e is at most the mean posterior of being noise, as EM has it.
-                Where the posterior takes e as given, that mean tells nothing but e again.
+            from_posteriors: Whether an e of 0 stays there, as in EM. Where the posterior takes e as
+                given, the test alone says.
         """
-        targets, noisy = self.sums[:2].clone()
-        tail, compared = self.sums[2:] + self.histories.tail
+        targets = self.clicks.sum()
         if self.learn and float(targets) > 0:
-            share = noisy / targets
-            if float(compared) > 0:
-                independent = tail / compared / TAIL
-                bound = (independent - CLEAN_IN_TAIL) / (1 - CLEAN_IN_TAIL)
-                share = torch.minimum(share, bound) if from_posteriors else bound
-            found = self.mass + self.smoothing * self.mass.sum() * self.unigram
+            noisy = self._noisy_clicks()
+            share = noisy.sum() / targets
+            if from_posteriors:
+                share = share * (self.mass.sum() > 0)
+            found = noisy + self.smoothing * noisy.sum() * self.unigram
             if float(found.sum()) > 0:
                 self.noise.copy_(found / found.sum())
             self.share.copy_(share.clamp(0.0, self.cap))
         self.mass.zero_()
-        self.sums.zero_()
+        self.clicks.zero_()
+
+    def _noisy_clicks(self) -> Tensor:
+        """Return how many clicks on each item are noise, ``[n_items]``.
+
+        Of clicks that are independent of their history, a tenth is in the tail. Single items have
+        too few clicks to count; so they are put in the order of their mean posteriors and divided
+        into parts, and the share of noise in a part is not below that of the part before it
+        (isotonic regression). The posteriors say which items are likelier to hold noise, the test
+        how much. Without a test, posteriors say both.
+        """
+        tail, compared = self.histories.tail.unbind(1)
+        if not float(compared.sum()):
+            return self.mass
+        if float(independent(tail.sum(), compared.sum())) <= 0:
+            return torch.zeros_like(self.mass)
+        mean = self.mass.sum() / self.clicks.sum()
+        order = ((self.mass + _PRIOR_CLICKS * mean) / (self.clicks + _PRIOR_CLICKS)).argsort()
+        before = compared[order].cumsum(0) - compared[order] / 2
+        part = (before / compared.sum() * _PARTS).long().clamp_max(_PARTS - 1)
+        sums = tail.new_zeros(_PARTS, 2).index_add_(0, part, self.histories.tail[order])
+        filled = sums[:, 1] > 0
+        tested = independent(*sums[filled].unbind(1)).cpu().numpy()
+        rising = isotonic_regression(tested, weights=sums[filled, 1].cpu().numpy()).x
+        shares = tail.new_zeros(_PARTS)
+        shares[filled] = torch.as_tensor(np.clip(rising, 0.0, 1.0)).to(tail)
+        noisy = torch.zeros_like(self.mass)
+        noisy[order] = shares[part]
+        return noisy * self.clicks
 
     def suspects(self, count: int) -> list[tuple[int, float]]:
         """Return the items that q gives most, with their probability under it."""
         top = self.noise.topk(min(count, len(self.noise)))
         return list(zip(top.indices.tolist(), top.values.tolist()))
+
+
+def independent(tail: Tensor, compared: Tensor) -> Tensor:
+    """Return the share of clicks that are independent of their history, unclipped.
+
+    Args:
+        tail: Clicks in the tail, any shape.
+        compared: Clicks that were compared, of the same shape.
+    """
+    return (tail / compared / TAIL - CLEAN_IN_TAIL) / (1 - CLEAN_IN_TAIL)

@@ -51,8 +51,8 @@ class RandomHistories(nn.Module):
         #: item and of all.
         self.register_buffer("gap", torch.zeros(n_items, 3, dtype=torch.float64))
         self.register_buffer("overall", torch.zeros(3, dtype=torch.float64))
-        #: Targets in the tail, and targets that were compared.
-        self.register_buffer("tail", torch.zeros(2, dtype=torch.float64))
+        #: Clicks on each item in the tail, and those that were compared.
+        self.register_buffer("tail", torch.zeros(n_items, 2, dtype=torch.float64))
         self._batch = 0
         self._scores: Tensor | None = None
 
@@ -101,8 +101,12 @@ class RandomHistories(nn.Module):
         chance = torch.rand(len(item), device=item.device, generator=generator)
         ties = chance * (1 + (other == score).sum(0))
         rank = ((other < score).sum(0) + ties) / (1 + len(other))
-        low = (rank < TAIL).sum()
-        self.tail += torch.stack((low.double(), low.new_tensor(len(item)).double()))
+        self.count(item, rank < TAIL)
+
+    def count(self, item: Tensor, low: Tensor) -> None:
+        """Count compared clicks ``[m]``, and whether (or how far) each is in the tail."""
+        both = torch.stack((low.double(), torch.ones_like(low, dtype=torch.float64)), dim=1)
+        self.tail.index_add_(0, item, both)
 
     def follow(self, item: Tensor, score: Tensor) -> None:
         """Take in scores of clicks, ``[m]`` each."""
@@ -117,8 +121,7 @@ class RandomHistories(nn.Module):
         """
         own, other = (self.standard(item, each) for each in (score, swapped))
         edge = torch.quantile(other, TAIL)
-        found = (own < edge).sum() + TAIL * (own == edge).sum()
-        self.tail += torch.stack((found.double(), found.new_tensor(len(item)).double()))
+        self.count(item, (own < edge) + TAIL * (own == edge))
         square = (swapped - self.mean(item)) ** 2
         drawn = torch.ones_like(score), score - swapped, square
         _note(self.gap, item, *drawn)
