@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import log_odds, negative_scores, target_scores
-from recbole_atjt.weighting.mixture import NoiseMixture
+from recbole_atjt.weighting.mixture import CLEAN_IN_TAIL, NoiseMixture, independent
 
 ITEMS = 12
 
@@ -118,3 +118,84 @@ def test_the_likelihood_of_single_scores_by_hand() -> None:
     assert mixture.log_likelihood_of(item, torch.tensor([2.5])).item() == pytest.approx(
         expected, rel=1e-4
     )
+
+
+@pytest.mark.parametrize("noisy", [0.0, 0.2, 1.0])
+def test_the_share_of_independent_clicks_by_hand(noisy: float) -> None:
+    """A tenth of the noise is in the tail, and a twentieth of a tenth of the clean clicks."""
+    tail = 1000 * 0.1 * (noisy + (1 - noisy) * CLEAN_IN_TAIL)
+    found = independent(torch.tensor(tail), torch.tensor(1000.0))
+    assert found.item() == pytest.approx(noisy, abs=1e-6)
+
+
+def gathered(noise: Tensor, posterior: Tensor, clicks: int = 400) -> NoiseMixture:
+    """Return a mixture over 40 items that has seen clicks with these shares of noise."""
+    mixture = NoiseMixture(torch.full((len(noise),), clicks), 0.3, True, 0.6, 0.0)
+    counts = torch.full((len(noise),), float(clicks), dtype=torch.float64)
+    counts[0] = 0.0
+    mixture.clicks.copy_(counts)
+    mixture.mass.copy_(posterior * counts)
+    tail = 0.1 * (noise + (1 - noise) * CLEAN_IN_TAIL) * counts
+    mixture.histories.tail.copy_(torch.stack((tail, counts), dim=1))
+    return mixture
+
+
+def test_the_test_says_how_much_noise_items_hold_and_the_posteriors_where() -> None:
+    """Posteriors that are too large on clean items, too small on noisy ones: only order counts."""
+    noise, posterior = torch.zeros(41).double(), torch.full((41,), 0.2).double()
+    noise[5:9], posterior[5:9] = 1.0, 0.6
+    mixture = gathered(noise, posterior)
+    mixture.update()
+    assert float(mixture.share) == pytest.approx(0.1, abs=1e-6)
+    assert mixture.noise[5:9].tolist() == pytest.approx([0.25] * 4, abs=1e-6)
+    assert float(mixture.noise.sum()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_noise_that_all_items_hold_is_spread_over_all() -> None:
+    noise, posterior = torch.full((41,), 0.3).double(), torch.linspace(0.1, 0.5, 41).double()
+    mixture = gathered(noise, posterior)
+    mixture.update()
+    assert float(mixture.share) == pytest.approx(0.3, abs=1e-6)
+    assert mixture.noise[1:].tolist() == pytest.approx([1 / 40] * 40, abs=1e-6)
+
+
+def test_a_share_never_falls_in_the_order_of_the_posteriors() -> None:
+    """Chance in the tails of single parts is pooled, not believed."""
+    noise = torch.zeros(41).double()
+    noise[1:21], noise[21:41] = 0.4, 0.2
+    mixture = gathered(noise, torch.linspace(0.0, 0.5, 41).double())
+    mixture.update()
+    assert mixture.noise[1:].tolist() == pytest.approx([1 / 40] * 40, abs=1e-6)
+
+
+def test_without_noise_the_share_is_0_and_the_distribution_stays() -> None:
+    mixture = gathered(torch.zeros(41).double(), torch.full((41,), 0.2).double())
+    mixture.histories.tail[:, 0] *= 0.9
+    before = mixture.noise.clone()
+    mixture.update()
+    assert float(mixture.share) == 0.0
+    assert torch.equal(mixture.noise, before)
+    # Once there, posteriors find none again; the test alone may.
+    for from_posteriors, expected in ((True, 0.0), (False, 0.3)):
+        again = gathered(torch.full((41,), 0.3).double(), torch.zeros(41).double())
+        again.update(from_posteriors)
+        assert float(again.share) == pytest.approx(expected, abs=1e-6)
+
+
+def test_as_much_as_chance_gives_is_no_noise() -> None:
+    """Of 800 clicks in a part, 4 clean ones are in the tail, 2 more or less."""
+    for more, expected in ((3.5, 0.0), (4.5, 4.5 / 76 / 20)):
+        mixture = gathered(torch.zeros(41).double(), torch.linspace(0.0, 0.5, 41).double())
+        mixture.histories.tail[39:, 0] += more / 2
+        mixture.update()
+        assert float(mixture.share) == pytest.approx(expected, abs=1e-6)
+
+
+def test_without_a_test_the_posteriors_say_how_much() -> None:
+    posterior = torch.linspace(0.0, 0.5, 41).double()
+    mixture = gathered(torch.zeros(41).double(), posterior)
+    mixture.histories.tail.zero_()
+    mixture.update()
+    assert float(mixture.share) == pytest.approx(float(posterior[1:].mean()), abs=1e-6)
+    expected = (posterior / posterior.sum()).tolist()
+    assert mixture.noise.tolist() == pytest.approx(expected, abs=1e-6)

@@ -45,7 +45,8 @@ def test_targets_that_ignore_their_history_are_in_the_tail_a_tenth_of_the_time(
         every = table.clone()
         evidence = labelled(score + shift, item, all_items=lambda row, every=every: every[row])
         histories.watch(evidence, torch.Generator().manual_seed(seed))
-    share = float(histories.tail[0] / histories.tail[1])
+    tail, compared = histories.tail.sum(0)
+    share = float(tail / compared)
     assert share == pytest.approx(0.1, abs=0.01) if shift == 0 else share < 0.05
     histories.start()
     assert not histories.tail.any()
@@ -63,8 +64,9 @@ def test_without_scores_of_all_items_targets_change_histories() -> None:
 
         score = (personal + level)[torch.arange(rows), item]
         histories.watch(labelled(score, item, swapped=swapped), torch.Generator().manual_seed(step))
-    assert float(histories.tail[1]) == pytest.approx(10 * rows, rel=0.01)
-    assert float(histories.tail[0] / histories.tail[1]) == pytest.approx(0.1, abs=0.02)
+    tail, compared = histories.tail.sum(0)
+    assert float(compared) == pytest.approx(10 * rows, rel=0.01)
+    assert float(tail / compared) == pytest.approx(0.1, abs=0.02)
 
 
 def test_the_mean_under_random_histories_is_the_level_less_the_gap() -> None:
@@ -130,3 +132,11 @@ def test_a_batch_that_is_not_trained_on_leaves_no_trace() -> None:
     histories.watch(evidence, None, learn=False)
     assert all(torch.equal(before[name], value) for name, value in histories.state_dict().items())
     assert histories.lift(torch.tensor([1]), torch.tensor([1.0])).item() == pytest.approx(1.0)
+
+
+def test_the_tail_is_counted_by_item() -> None:
+    histories = RandomHistories(ITEMS)
+    histories.count(torch.tensor([2, 3, 2, 2]), torch.tensor([True, False, False, True]))
+    assert histories.tail[2].tolist() == [2.0, 3.0]
+    assert histories.tail[3].tolist() == [0.0, 1.0]
+    assert histories.tail.sum().item() == 6.0

@@ -30,6 +30,8 @@ _LEAST_CLEAN = 0.02
 _PARTS = 20
 #: Clicks of the mean posterior that each item's posteriors are filled up with before that.
 _PRIOR_CLICKS = 10.0
+#: Standard deviations of the count of clean clicks in the tail, beyond which it tells of noise.
+_DEVIATIONS = 2.0
 _SEED = 20260
 
 
@@ -197,9 +199,9 @@ class NoiseMixture(nn.Module):
 
         Of clicks that are independent of their history, a tenth is in the tail. Single items have
         too few clicks to count; so they are put in the order of their mean posteriors and divided
-        into parts, and the share of noise in a part is not below that of the part before it
-        (isotonic regression). The posteriors say which items are likelier to hold noise, the test
-        how much. Without a test, posteriors say both.
+        into parts, and no part has a smaller share of noise than the part before it. The
+        posteriors say which items are likelier to hold noise, the test how much. Without a test,
+        posteriors say both.
         """
         tail, compared = self.histories.tail.unbind(1)
         if not float(compared.sum()):
@@ -212,10 +214,8 @@ class NoiseMixture(nn.Module):
         part = (before / compared.sum() * _PARTS).long().clamp_max(_PARTS - 1)
         sums = tail.new_zeros(_PARTS, 2).index_add_(0, part, self.histories.tail[order])
         filled = sums[:, 1] > 0
-        tested = independent(*sums[filled].unbind(1)).cpu().numpy()
-        rising = isotonic_regression(tested, weights=sums[filled, 1].cpu().numpy()).x
         shares = tail.new_zeros(_PARTS)
-        shares[filled] = torch.as_tensor(np.clip(rising, 0.0, 1.0)).to(tail)
+        shares[filled] = _rising(*sums[filled].unbind(1))
         noisy = torch.zeros_like(self.mass)
         noisy[order] = shares[part]
         return noisy * self.clicks
@@ -234,3 +234,17 @@ def independent(tail: Tensor, compared: Tensor) -> Tensor:
         compared: Clicks that were compared, of the same shape.
     """
     return (tail / compared / TAIL - CLEAN_IN_TAIL) / (1 - CLEAN_IN_TAIL)
+
+
+def _rising(tail: Tensor, compared: Tensor) -> Tensor:
+    """Return the shares of parts, none below the one before it, 0 where chance gives as much.
+
+    Args:
+        tail: Clicks in the tail of each part, ``[parts]``.
+        compared: Clicks that were compared, above 0, ``[parts]``.
+    """
+    found = independent(tail, compared).cpu().numpy()
+    pooled = isotonic_regression(found, weights=compared.cpu().numpy())
+    chance = np.sqrt(CLEAN_IN_TAIL / TAIL / pooled.weights) / (1 - CLEAN_IN_TAIL)
+    real = np.repeat(_DEVIATIONS * chance, np.diff(pooled.blocks)) < pooled.x
+    return torch.as_tensor(np.where(real, pooled.x.clip(max=1.0), 0.0)).to(tail)
