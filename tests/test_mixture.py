@@ -182,15 +182,6 @@ def test_without_noise_the_share_is_0_and_the_distribution_stays() -> None:
         assert float(again.share) == pytest.approx(expected, abs=1e-6)
 
 
-def test_as_much_as_chance_gives_is_no_noise() -> None:
-    """Of 800 clicks in a part, 4 clean ones are in the tail, 2 more or less."""
-    for more, expected in ((3.5, 0.0), (4.5, 4.5 / 76 / 20)):
-        mixture = gathered(torch.zeros(41).double(), torch.linspace(0.0, 0.5, 41).double())
-        mixture.histories.tail[39:, 0] += more / 2
-        mixture.update()
-        assert float(mixture.share) == pytest.approx(expected, abs=1e-6)
-
-
 def test_without_a_test_the_posteriors_say_how_much() -> None:
     posterior = torch.linspace(0.0, 0.5, 41).double()
     mixture = gathered(torch.zeros(41).double(), posterior)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
@@ -30,8 +29,6 @@ _LEAST_CLEAN = 0.02
 _PARTS = 20
 #: Clicks of the mean posterior that each item's posteriors are filled up with before that.
 _PRIOR_CLICKS = 10.0
-#: Standard deviations of the count of clean clicks in the tail, beyond which it tells of noise.
-_DEVIATIONS = 2.0
 _SEED = 20260
 
 
@@ -237,14 +234,12 @@ def independent(tail: Tensor, compared: Tensor) -> Tensor:
 
 
 def _rising(tail: Tensor, compared: Tensor) -> Tensor:
-    """Return the shares of parts, none below the one before it, 0 where chance gives as much.
+    """Return the shares of parts, none below the one before it, in [0, 1], ``[parts]``.
 
     Args:
         tail: Clicks in the tail of each part, ``[parts]``.
         compared: Clicks that were compared, above 0, ``[parts]``.
     """
     found = independent(tail, compared).cpu().numpy()
-    pooled = isotonic_regression(found, weights=compared.cpu().numpy())
-    chance = np.sqrt(CLEAN_IN_TAIL / TAIL / pooled.weights) / (1 - CLEAN_IN_TAIL)
-    real = np.repeat(_DEVIATIONS * chance, np.diff(pooled.blocks)) < pooled.x
-    return torch.as_tensor(np.where(real, pooled.x.clip(max=1.0), 0.0)).to(tail)
+    pooled = isotonic_regression(found, weights=compared.cpu().numpy()).x
+    return torch.as_tensor(pooled.clip(0.0, 1.0)).to(tail)
