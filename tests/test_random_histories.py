@@ -65,7 +65,7 @@ def test_without_scores_of_all_items_targets_change_histories() -> None:
         score = (personal + level)[torch.arange(rows), item]
         histories.watch(labelled(score, item, swapped=swapped), torch.Generator().manual_seed(step))
     tail, compared = histories.tail.sum(0)
-    assert float(compared) == pytest.approx(10 * rows, rel=0.01)
+    assert float(compared) == pytest.approx(5 * rows, rel=0.01)
     assert float(tail / compared) == pytest.approx(0.1, abs=0.02)
 
 
@@ -118,7 +118,7 @@ def test_no_target_takes_another_history_of_its_own_user() -> None:
     evidence = labelled(torch.zeros(4), torch.tensor([1, 2, 3, 4]), user, swapped=swapped)
     for _ in range(9):
         histories.watch(evidence, torch.Generator().manual_seed(1))
-    assert len(asked) == 3
+    assert len(asked) == 2
     moved = user[asked[0]] != user
     assert (histories.gap[1:5, 0] > 0).tolist() == moved.tolist()
 

@@ -21,7 +21,7 @@ _KEPT_OF_ALL = 0.9
 #: Weight of what is held of all items in what is held of one, in draws.
 _PRIOR_DRAWS = 5.0
 #: Every so many batches the batch's targets change histories.
-_EVERY = 4
+_EVERY = 8
 
 
 class RandomHistories(nn.Module):
