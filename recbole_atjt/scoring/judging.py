@@ -1,0 +1,138 @@
+"""Trainings that judge interactions after each epoch, and the means of what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataloader import UserDataLoader
+
+from recbole_atjt.assembly import Assembled, assemble_on
+from recbole_atjt.data.loaders import PhaseLoader
+from recbole_atjt.errors import UsageError
+from recbole_atjt.host.plain import with_values
+from recbole_atjt.randomness import kept
+from recbole_atjt.scoring.folds import Fold
+from recbole_atjt.scoring.users import reads_users
+from recbole_atjt.training.trainer import DenoisingTrainer
+
+
+class Tally:
+    """Sums over epochs of what is said of n interactions.
+
+    Args:
+        size: n.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.sums = np.zeros((3, size))
+        #: Epochs that each interaction was judged in.
+        self.epochs = np.zeros(size, dtype=np.int64)
+        self.has_noise = True
+
+    def mean(self) -> np.ndarray:
+        """Return the means of noise, weight and loss, ``[3, n]``."""
+        means: np.ndarray = self.sums / np.maximum(self.epochs, 1)
+        return means
+
+
+class JudgingTrainer(DenoisingTrainer):
+    """Trains as ever, and lets a judge look at its model after each epoch."""
+
+    judge: Judge
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
+        losses = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
+        self.judge.after_epoch(epoch_idx)
+        return losses
+
+
+class Judge:
+    """Adds what a fold's strategy says of the judged interactions to a tally.
+
+    The training is the same, bit for bit, as one that nobody judges by.
+
+    Args:
+        fold: What is trained and judged.
+        trainer: Its trainer, whose strategy judges.
+        tally: Of all training interactions.
+        in_sample: Whether the judged interactions are those of the training: then each is judged
+            by the recogniser of its own user's group; else by all recognisers.
+    """
+
+    def __init__(self, fold: Fold, trainer: JudgingTrainer, tally: Tally, in_sample: bool) -> None:
+        self.fold, self.trainer, self.tally = fold, trainer, tally
+        self.weighting, self.model = trainer.weighting, trainer.model
+        train = trainer.loader_of(fold.loaders[0])
+        everyone = torch.zeros(len(fold.judged), dtype=torch.long)
+        groups = list(range(self.weighting.groups))
+        fields = train.history_field, train.target_field
+        self._batches = PhaseLoader(fold.batches, everyone, *fields, with_others=False)
+        #: Groups that rows are judged as, and the rows.
+        self._plan = [(groups, torch.arange(len(fold.judged)))]
+        if in_sample:
+            self._plan = [([group], train.rows[group]) for group in groups]
+        self._order = torch.Generator().manual_seed(trainer.config["seed"])
+
+    def first_batch(self) -> Any:
+        """Return a small batch of what is judged."""
+        return self._batches.first_batch().to(self.trainer.device)
+
+    def after_epoch(self, epoch: int) -> None:
+        """Judge all interactions once, unless the strategy still warms up."""
+        if epoch < self.weighting.warm_up:
+            return
+        with kept():
+            for groups, rows in self._plan:
+                shuffled = rows[torch.randperm(len(rows), generator=self._order)]
+                for some in torch.split(shuffled, self._batches.train_data.step):
+                    self._judge(groups, some)
+
+    def _judge(self, groups: list[int], rows: torch.Tensor) -> None:
+        batch = self._batches.collate((groups[0], rows.numpy(), None)).to(self.trainer.device)
+        loss, said = self.model.judge(batch, groups)
+        self.tally.has_noise = said.noise is not None
+        noise = torch.zeros_like(said.weight) if said.noise is None else said.noise
+        place = self.fold.judged[rows].numpy()
+        values = torch.stack([noise.double(), said.weight.double(), loss.double()])
+        self.tally.sums[:, place] += values.cpu().numpy()
+        self.tally.epochs[place] += 1
+
+
+def train_fold(config: Any, fold: Fold, tally: Tally, in_sample: bool, folder: str) -> Assembled:
+    """Train a fold, and judge its interactions after each epoch from the warm-up on.
+
+    Args:
+        config: The call's config; its strategy weighs.
+        fold: What is trained and judged.
+        tally: Where what is said goes.
+        in_sample: See :class:`Judge`.
+        folder: Where the fold's own files go, such as a pretrained model.
+
+    Raises:
+        UsageError: The training ended before the strategy had anything to say.
+    """
+    name = config["model"]
+    if isinstance(fold.loaders[0], UserDataLoader):
+        raise UsageError(f"model={name} trains on users, not on single clicks: it scores none")
+    config = with_values(config, checkpoint_dir=folder)
+    ready = assemble_on(config, fold.loaders, lambda model: JudgingTrainer)
+    trainer = ready.trainer
+    assert isinstance(trainer, JudgingTrainer)
+    trainer.judge = Judge(fold, trainer, tally, in_sample)
+    if not in_sample and reads_users(
+        trainer.bare_model, trainer.judge.first_batch(), trainer.model.user_field
+    ):
+        raise UsageError(
+            f"model={name} knows users by their ids, so that it can't judge those it was not "
+            "trained on: use a sequential model without them, or --in_sample"
+        )
+    show = config["show_progress"]
+    trainer.fit(ready.train_data, ready.valid_data, saved=False, show_progress=show)
+    if not tally.epochs[fold.judged.numpy()].all():
+        raise UsageError(
+            f"epochs={config['epochs']} ends before weighting={config['weighting']} says anything: "
+            f"its first {trainer.weighting.warm_up} epochs are its warm-up"
+        )
+    return ready
