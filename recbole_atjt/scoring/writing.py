@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from recbole_atjt.errors import UsageError
+import numpy as np
+import pandas as pd
+
+from recbole_atjt.errors import UsageError, in_one_line
 from recbole_atjt.report.result import finite
 from recbole_atjt.scoring.scored import Scored
 from recbole_atjt.scoring.table import write_scores
@@ -43,3 +47,43 @@ def write(scored: Scored, folder: Path, form: str) -> Path:
     except OSError as error:
         raise UsageError(f"output_dir={folder} can't be written to: {error.strerror}") from error
     return path
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read what was written beside scores; empty where nothing was.
+
+    Raises:
+        UsageError: The file is none that was written here.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can't be read: {in_one_line(error)}") from error
+    config = found.get("config", {}) if isinstance(found, dict) else None
+    name = found.get("file", "") if isinstance(found, dict) else None
+    if not isinstance(config, dict) or not isinstance(name, str) or Path(name).name != name:
+        raise UsageError(f"{path} is no description of scores: write it again by score")
+    return dict(found)
+
+
+def read_unscored(folder: Path) -> pd.DataFrame:
+    """Read ``line`` and ``part`` of what was not scored.
+
+    Raises:
+        UsageError: There is no such file, or it holds something else.
+    """
+    path = folder / UNSCORED
+    try:
+        found = pd.read_csv(path)
+        lines = found["line"].astype(np.int64)
+        parts = found["part"].isin(("first", "valid", "test"))
+    except OSError as error:
+        raise UsageError(f"ready_splits needs {path} beside the scores: {error.strerror}") from None
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"{path} is no list of lines and parts: {in_one_line(error)}") from error
+    if not parts.all():
+        raise UsageError(f"{path}: a part is none of first, valid and test")
+    return found.assign(line=lines)
