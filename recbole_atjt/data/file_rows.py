@@ -20,7 +20,7 @@ class _FileRows:
     """
 
     inter_feat: Any
-    _file_rows: Tensor
+    _file_rows: Tensor | None = None
 
     def _reset_index(self) -> None:
         self._file_rows = torch.tensor(self.inter_feat.index.to_numpy(), dtype=torch.long)
@@ -35,8 +35,11 @@ class _FileRows:
         self._number()
 
     def _number(self) -> None:
-        if FILE_ROW not in self.inter_feat:
-            self.inter_feat[FILE_ROW] = self._file_rows
+        if FILE_ROW in self.inter_feat:
+            return
+        if self._file_rows is None:  # ready splits, which RecBole does not filter
+            self._file_rows = torch.arange(len(self.inter_feat))
+        self.inter_feat[FILE_ROW] = self._file_rows
 
     def _histories(self, columns: dict[str, Tensor]) -> Any:
         own = {name: column for name, column in columns.items() if name != FILE_ROW}

@@ -27,7 +27,7 @@ def plant_files(
     output_dir: str | Path,
     seed: int = SEED,
     items: int = BAIT,
-    keep: int = 2,
+    keep: float = 2,
     user_field: str = "user_id",
     item_field: str = "item_id",
     time_field: str = "timestamp",
@@ -48,6 +48,7 @@ def plant_files(
         seed: ``plant_seed``.
         items: ``plant_items``.
         keep: Last clicks of each user that stay: those which a split leaves to validation and test.
+            A number inside (0, 1) is a share of the user's clicks, rounded up.
         user_field: Column of users.
         item_field: Column of items.
         time_field: Column of times; where it is missing, clicks are in the order of the file.
@@ -63,8 +64,7 @@ def plant_files(
     plan = read_plan(plant, seed, items)
     if plan is None:
         raise UsageError("plant is missing: give KIND:SHARE, such as clickbait:0.3")
-    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 0:
-        raise UsageError(f"keep={keep} is out of range: it must be a whole number of at least 0")
+    _require_keep(keep)
     source, target = Path(data_path), Path(output_dir)
     refuse_folder(target)
     ensure_files(str(source), dataset)
@@ -79,6 +79,15 @@ def plant_files(
         with open(folder / f"{target.name}.inter", "w", encoding=encoding, newline="") as out:
             _write(out, chunks, columns, noise)
     return target / f"{target.name}.inter"
+
+
+def _require_keep(keep: Any) -> None:
+    whole = isinstance(keep, int) and not isinstance(keep, bool) and keep >= 0
+    if not whole and not (isinstance(keep, float) and 0 < keep < 1):
+        raise UsageError(
+            f"keep={keep} is out of range: it must be a whole number of at least 0, or a share "
+            "inside (0, 1)"
+        )
 
 
 class _Chunks:

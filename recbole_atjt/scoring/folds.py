@@ -22,18 +22,22 @@ class Fold:
         loaders: Loaders of training, validation and test.
         judged: Rows of the training part that are judged, ``[m]``.
         batches: RecBole's training loader of the judged rows, which makes their batches.
+        validated: The same of the validation part, whose loss says when to stop; None where there
+            is none.
     """
 
     number: int
     loaders: tuple[Any, Any, Any]
     judged: Tensor
     batches: Any
+    validated: Any
 
 
 def in_sample_fold(config: Any, dataset: Any, parts: list[Any]) -> Fold:
     """Return the one training that judges what it is trained on."""
     loaders = make_loaders(config, dataset, parts)
-    return Fold(0, loaders, torch.arange(len(parts[0])), loaders[0])
+    judged = torch.arange(len(parts[0]))
+    return Fold(0, loaders, judged, loaders[0], _validated(config, dataset, parts))
 
 
 def held_out_fold(
@@ -55,7 +59,8 @@ def held_out_fold(
     judged = held[0].nonzero().squeeze(1)
     others = [_rows(part, out) for part, out in zip(parts, held)]
     batches = make_loaders(config, dataset, others)[0]
-    return Fold(number, make_loaders(config, dataset, kept), judged, batches)
+    validated = _validated(config, dataset, kept)
+    return Fold(number, make_loaders(config, dataset, kept), judged, batches, validated)
 
 
 def deal(part: Any, groups: int, seed: int) -> dict[int, int]:
@@ -74,6 +79,13 @@ def held_out(part: Any, group_of: dict[int, int], number: int) -> Tensor:
     users, place = np.unique(part.inter_feat[part.uid_field].numpy(), return_inverse=True)
     held = np.array([group_of.get(user) == number for user in users.tolist()], dtype=bool)
     return torch.from_numpy(held[place])
+
+
+def _validated(config: Any, dataset: Any, parts: list[Any]) -> Any:
+    """Return a training loader of the validation part; None where it has no row."""
+    if not len(parts[1]):
+        return None
+    return make_loaders(config, dataset, [parts[1], *parts[1:]])[0]
 
 
 def _rows(part: Any, chosen: Tensor) -> Any:

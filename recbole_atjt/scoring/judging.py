@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class Tally:
     """
 
     def __init__(self, size: int) -> None:
+        #: Sums of the probability of noise, the weight and the loss.
         self.sums = np.zeros((3, size))
         #: Epochs that each interaction was judged in.
         self.epochs = np.zeros(size, dtype=np.int64)
@@ -38,7 +40,10 @@ class Tally:
 
 
 class JudgingTrainer(DenoisingTrainer):
-    """Trains as ever, and lets a judge look at its model after each epoch."""
+    """Lets a judge look at its model after each epoch; stops by the loss on validation.
+
+    Ranking metrics go on to rise long after a model has begun to fit its noise.
+    """
 
     judge: Judge
 
@@ -47,11 +52,18 @@ class JudgingTrainer(DenoisingTrainer):
         self.judge.after_epoch(epoch_idx)
         return losses
 
+    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        if self._reward is not None:  # a strategy learns from the metric
+            super()._valid_epoch(*args, **kwargs)
+        loss = self.judge.validate(self.epoch)
+        return (-loss if self.valid_metric_bigger else loss), {"loss": loss}
+
 
 class Judge:
     """Adds what a fold's strategy says of the judged interactions to a tally.
 
-    The training is the same, bit for bit, as one that nobody judges by.
+    What it says is summed over the epochs from the warm-up to the one of the least loss on
+    validation. Judging leaves all random states as they were.
 
     Args:
         fold: What is trained and judged.
@@ -65,15 +77,22 @@ class Judge:
         self.fold, self.trainer, self.tally = fold, trainer, tally
         self.weighting, self.model = trainer.weighting, trainer.model
         train = trainer.loader_of(fold.loaders[0])
-        everyone = torch.zeros(len(fold.judged), dtype=torch.long)
         groups = list(range(self.weighting.groups))
-        fields = train.history_field, train.target_field
-        self._batches = PhaseLoader(fold.batches, everyone, *fields, with_others=False)
+        self._batches = self._loader(fold.batches)
+        self._validated = None if fold.validated is None else self._loader(fold.validated)
         #: Groups that rows are judged as, and the rows.
         self._plan = [(groups, torch.arange(len(fold.judged)))]
         if in_sample:
             self._plan = [([group], train.rows[group]) for group in groups]
         self._order = torch.Generator().manual_seed(trainer.config["seed"])
+        self._pending = np.zeros((3, len(fold.judged)))
+        self._waiting = 0
+        self._least = math.inf
+
+    def _loader(self, batches: Any) -> PhaseLoader:
+        everyone = torch.zeros(len(batches._dataset), dtype=torch.long)
+        fields = self.model.history_field, self.model.item_field
+        return PhaseLoader(batches, everyone, *fields, with_others=False)
 
     def first_batch(self) -> Any:
         """Return a small batch of what is judged."""
@@ -87,17 +106,47 @@ class Judge:
             for groups, rows in self._plan:
                 shuffled = rows[torch.randperm(len(rows), generator=self._order)]
                 for some in torch.split(shuffled, self._batches.train_data.step):
-                    self._judge(groups, some)
+                    self._pending[:, some.numpy()] += self._said(self._batches, groups, some)
+        self._waiting += 1
+        if self._validated is None or not self.tally.epochs[self.fold.judged.numpy()].any():
+            self._take()
 
-    def _judge(self, groups: list[int], rows: torch.Tensor) -> None:
-        batch = self._batches.collate((groups[0], rows.numpy(), None)).to(self.trainer.device)
+    def validate(self, epoch: int) -> float:
+        """Return the mean loss on validation; where it is the least, what was said counts.
+
+        In the warm-up it is infinite, so that it stops no training.
+        """
+        assert self._validated is not None
+        if epoch < self.weighting.warm_up:
+            return math.inf
+        size = len(self._validated.dataset)
+        with kept():
+            parts = [
+                self._said(self._validated, [0], rows)[2]
+                for rows in torch.split(torch.arange(size), self._validated.train_data.step)
+            ]
+        loss = float(np.concatenate(parts).mean())
+        if loss < self._least:
+            self._least = loss
+            self._take()
+        return loss
+
+    def _said(self, batches: PhaseLoader, groups: list[int], rows: torch.Tensor) -> np.ndarray:
+        """Return probability of noise (0 where none is said), weight and loss, ``[3, m]``."""
+        batch = batches.collate((groups[0], rows.numpy(), None)).to(self.trainer.device)
         loss, said = self.model.judge(batch, groups)
         self.tally.has_noise = said.noise is not None
         noise = torch.zeros_like(said.weight) if said.noise is None else said.noise
-        place = self.fold.judged[rows].numpy()
         values = torch.stack([noise.double(), said.weight.double(), loss.double()])
-        self.tally.sums[:, place] += values.cpu().numpy()
-        self.tally.epochs[place] += 1
+        found: np.ndarray = values.cpu().numpy()
+        return found
+
+    def _take(self) -> None:
+        """Let what was said since the last time count."""
+        place = self.fold.judged.numpy()
+        self.tally.sums[:, place] += self._pending
+        self.tally.epochs[place] += self._waiting
+        self._pending[:], self._waiting = 0.0, 0
 
 
 def train_fold(config: Any, fold: Fold, tally: Tally, in_sample: bool, folder: str) -> Assembled:
