@@ -14,7 +14,7 @@ from recbole_atjt.assembly import assemble_on
 from recbole_atjt.errors import UsageError
 from recbole_atjt.scoring import judging
 from recbole_atjt.scoring.folds import Fold, deal, held_out_fold, in_sample_fold
-from recbole_atjt.scoring.judging import Judge, JudgingTrainer, Tally, train_fold
+from recbole_atjt.scoring.judging import Judge, JudgingTrainer, Tally, train_fold, with_share
 from recbole_atjt.scoring.scored import score_interactions
 from recbole_atjt.scoring.users import reads_users
 from recbole_atjt.training.trainer import DenoisingTrainer
@@ -138,7 +138,33 @@ def test_scores_are_means_up_to_the_least_loss_on_validation(
     train_fold(config, in_sample_fold(config, dataset, parts), tally, True, "own")
     assert sorted(said) == [1, 2, 3, 4, 5]  # epoch 0 warms up
     assert set(tally.epochs.tolist()) == {3}
-    np.testing.assert_allclose(tally.mean(), (said[1] + said[2] + said[3]) / 3)
+    mean = (said[1] + said[2] + said[3]) / 3
+    np.testing.assert_allclose(tally.mean(), mean)
+    share = said[3][0].mean()  # that of the last epoch that counts
+    assert tally.noise.mean() == pytest.approx(share)
+    odds = tally.noise / (1 - tally.noise) * (1 - mean[0]) / mean[0]
+    np.testing.assert_allclose(odds, odds[0])
+
+
+@pytest.mark.parametrize(
+    ("probability", "share", "expected"),
+    [
+        ([0.5, 0.5], 0.2, [0.2, 0.2]),
+        ([0.8, 0.2], 0.5, [0.8, 0.2]),
+        ([0.5, 0.5, 0.0, 0.0], 0.4, [0.8, 0.8, 0.0, 0.0]),
+        # odds 4 and 1 become 1 and 1/4
+        ([0.8, 0.5], 0.35, [0.5, 0.2]),
+        ([0.9, 0.3, 0.0], 0.0, [0, 0, 0]),
+        ([1.0, 0.5], 0.6, [1.0, 0.2]),
+        ([1.0, 0.0], 0.1, [1.0, 0.0]),  # nothing can be done
+        ([0.0, 0.0], 0.3, [0.0, 0.0]),
+    ],
+)
+def test_the_share_of_the_last_epoch_by_hand(
+    probability: list[float], share: float, expected: list[float]
+) -> None:
+    found = with_share(np.array(probability), share)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_a_warm_up_that_never_ends_is_refused() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.dataloader import UserDataLoader
+from scipy.special import expit, logit
 
 from recbole_atjt.assembly import Assembled, assemble_on
 from recbole_atjt.data.loaders import PhaseLoader
@@ -17,6 +18,9 @@ from recbole_atjt.randomness import kept
 from recbole_atjt.scoring.folds import Fold
 from recbole_atjt.scoring.users import reads_users
 from recbole_atjt.training.trainer import DenoisingTrainer
+
+#: Largest factor of odds, as a logarithm.
+_WIDEST = 40.0
 
 
 class Tally:
@@ -31,12 +35,34 @@ class Tally:
         self.sums = np.zeros((3, size))
         #: Epochs that each interaction was judged in.
         self.epochs = np.zeros(size, dtype=np.int64)
+        #: Probability of noise that the share of a fold's last epoch makes of the mean.
+        self.noise = np.zeros(size)
         self.has_noise = True
 
     def mean(self) -> np.ndarray:
         """Return the means of noise, weight and loss, ``[3, n]``."""
         means: np.ndarray = self.sums / np.maximum(self.epochs, 1)
         return means
+
+
+def with_share(probability: np.ndarray, share: float) -> np.ndarray:
+    r"""Return probabilities whose odds are all multiplied alike, so that their mean is a share.
+
+    Their order stays; 0 and 1 stay what they are, unless the share is 0, which makes all 0.
+
+    Args:
+        probability: In [0, 1], ``[n]``.
+        share: The mean that is wanted, in [0, 1]; what comes nearest where it can't be had.
+    """
+    if share <= 0:
+        return np.zeros_like(probability)
+    odds = logit(probability)
+    low, high = -_WIDEST, _WIDEST
+    for _ in range(60):
+        shift = (low + high) / 2
+        low, high = (shift, high) if expit(odds + shift).mean() < share else (low, shift)
+    moved: np.ndarray = expit(odds + low)
+    return moved
 
 
 class JudgingTrainer(DenoisingTrainer):
@@ -86,6 +112,8 @@ class Judge:
             self._plan = [([group], train.rows[group]) for group in groups]
         self._order = torch.Generator().manual_seed(trainer.config["seed"])
         self._pending = np.zeros((3, len(fold.judged)))
+        #: Mean probability of noise in the latest epoch, and in the last one that counts.
+        self._now = self._share = 0.0
         self._waiting = 0
         self._least = math.inf
 
@@ -102,12 +130,14 @@ class Judge:
         """Judge all interactions once, unless the strategy still warms up."""
         if epoch < self.weighting.warm_up:
             return
+        before = self._pending[0].sum()
         with kept():
             for groups, rows in self._plan:
                 shuffled = rows[torch.randperm(len(rows), generator=self._order)]
                 for some in torch.split(shuffled, self._batches.train_data.step):
                     self._pending[:, some.numpy()] += self._said(self._batches, groups, some)
         self._waiting += 1
+        self._now = float(self._pending[0].sum() - before) / len(self.fold.judged)
         if self._validated is None or not self.tally.epochs[self.fold.judged.numpy()].any():
             self._take()
 
@@ -147,6 +177,16 @@ class Judge:
         self.tally.sums[:, place] += self._pending
         self.tally.epochs[place] += self._waiting
         self._pending[:], self._waiting = 0.0, 0
+        self._share = self._now
+
+    def close(self) -> None:
+        """Give the means of noise the share that the last epoch found.
+
+        The share is learned, from far too much on; without this the scores would keep the mean of
+        all that it has been.
+        """
+        place = self.fold.judged.numpy()
+        self.tally.noise[place] = with_share(self.tally.mean()[0][place], self._share)
 
 
 def train_fold(config: Any, fold: Fold, tally: Tally, in_sample: bool, folder: str) -> Assembled:
@@ -184,4 +224,5 @@ def train_fold(config: Any, fold: Fold, tally: Tally, in_sample: bool, folder: s
             f"epochs={config['epochs']} ends before weighting={config['weighting']} says anything: "
             f"its first {trainer.weighting.warm_up} epochs are its warm-up"
         )
+    trainer.judge.close()
     return ready

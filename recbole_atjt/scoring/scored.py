@@ -126,8 +126,8 @@ def _folds(config: Any, dataset: Any, parts: list[Any], in_sample: bool, groups:
 
 
 def _table(origin: Origin, tally: Tally) -> pd.DataFrame:
-    noise, weight, loss = tally.mean()
-    score = noise if tally.has_noise else (rankdata(-weight) - 0.5) / len(weight)
+    _, weight, loss = tally.mean()
+    score = tally.noise if tally.has_noise else (rankdata(-weight) - 0.5) / len(weight)
     table = origin.table.assign(
         score=np.clip(score, 0.0, 1.0), weight=weight, loss=loss, epochs=tally.epochs
     )
