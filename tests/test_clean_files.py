@@ -195,6 +195,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "by a detour": ({"output_dir": "data/../data/plain/x"}, "lies in data/plain, the original"),
     "there already": ({"output_dir": "data"}, "output_dir=data exists already"),
     "a built-in name": ({"output_dir": "made/ml-100k"}, "from its own copy only"),
+    "a name in use": ({"output_dir": "made/left_out"}, "left_out is the name of another file"),
     "no place": ({"output_dir": "data/plain.txt/x"}, "can't be written to"),
     "no dataset": ({"dataset": "plian"}, "dataset 'plian' not found"),
     "a word": ({"minimum": "3"}, "key 'minimum' is unknown"),

@@ -175,6 +175,29 @@ def test_a_warm_up_that_never_ends_is_refused() -> None:
         score_interactions(config)
 
 
+US = {"split": {"US": [0.7, 0.1, 0.2]}, "order": "TO", "group_by": "user", "mode": "full"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({"eval_step": 0}, {3}),  # nothing is validated: all epochs count
+        ({"loss_type": "BCE"}, {1, 2, 3}),
+        ({"loss_type": "BPR", "weighting": "atjt", "atjt_evidence": "likelihood"}, {1, 2, 3}),
+        ({"eval_args": US}, {1, 2, 3}),
+        ({"weighting": "autodenoise_s"}, {1, 2, 3, 4}),  # it learns from the metric, as ever
+        ({"eval_step": 2}, {1, 3}),
+    ],
+)
+def test_other_trainings(changes: dict[str, Any], epochs: set[int]) -> None:
+    write_inter("plain", clicks())
+    found = score_interactions(config_of("plain", epochs=4, **changes))
+    assert found.table["score"].between(0, 1).all()
+    assert found.table["score"].nunique() > 20
+    assert set(found.table["epochs"]) <= epochs
+    assert (found.table["epochs"] > 0).all()
+
+
 READ = {
     "GRU4Rec": False,
     "SASRec": False,

@@ -112,6 +112,8 @@ def clean_dataset(
     scores, target = Path(scores), Path(output_dir)
     folder = dataset_folder(dataset, data_path)
     refuse_folder(target, folder)
+    if target.name == LEFT_OUT:
+        raise UsageError(f"output_dir={target}: {LEFT_OUT} is the name of another file there")
     form = Form.of(folder, dataset, read_summary(scores.parent))
     if not form.file.is_file():
         ensure_files(str(folder), dataset)

@@ -89,7 +89,8 @@ class Judge:
     """Adds what a fold's strategy says of the judged interactions to a tally.
 
     What it says is summed over the epochs from the warm-up to the one of the least loss on
-    validation. Judging leaves all random states as they were.
+    validation, or to the last where nothing is validated. Judging leaves all random states as they
+    were.
 
     Args:
         fold: What is trained and judged.
@@ -105,7 +106,8 @@ class Judge:
         train = trainer.loader_of(fold.loaders[0])
         groups = list(range(self.weighting.groups))
         self._batches = self._loader(fold.batches)
-        self._validated = None if fold.validated is None else self._loader(fold.validated)
+        validates = fold.validated is not None and trainer.config["eval_step"] > 0
+        self._validated = self._loader(fold.validated) if validates else None
         #: Groups that rows are judged as, and the rows.
         self._plan = [(groups, torch.arange(len(fold.judged)))]
         if in_sample:
