@@ -31,14 +31,16 @@ class TextRows:
         """Read some columns; those that the file has not are left out."""
         offered = read_header(file, separator, encoding)
         place = {name: offered.index(name) for name in names if name in offered}
-        lines, texts = [], []
+        lines: list[int] = []
+        texts: dict[str, list[str]] = {name: [] for name in place}
         for number, line in numbered_lines(file, encoding):
             cells = line.rstrip("\r\n").split(separator)
             cells += [""] * (len(offered) - len(cells))
             lines.append(number)
-            texts.append([cells[each] for each in place.values()])
-        table = np.array(texts, dtype=object).reshape(len(texts), len(place))
-        return cls(np.array(lines, dtype=np.int64), dict(zip(place, table.T)))
+            for name, each in place.items():
+                texts[name].append(cells[each])
+        columns = {name: np.array(found, dtype=object) for name, found in texts.items()}
+        return cls(np.array(lines, dtype=np.int64), columns)
 
 
 def numbered_lines(file: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
