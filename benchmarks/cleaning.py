@@ -66,6 +66,11 @@ def truth_of(scores: pd.DataFrame, unscored: pd.DataFrame, file: Path) -> pd.Dat
     return pd.concat([known, rows])
 
 
+def items_in(file: Path) -> int:
+    """Count the items of a file, among which a model ranks."""
+    return len(set(TextRows.read(file, ["item_id"]).columns["item_id"]))
+
+
 def measure(args: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]:
     """Score, clean and train with one seed."""
     files, keys = args.config_files.split(), {"data_path": str(folder), "seed": seed, **UNFILTERED}
@@ -89,6 +94,10 @@ def measure(args: argparse.Namespace, seed: int, folder: Path) -> dict[str, Any]
         )
         print(f"{name}: {done.choice}", flush=True)
         found[f"{name}_left_out"] = len(done.choice.lines)
+    found["items"] = {
+        name.partition("-")[0]: items_in(folder / name / f"{name}.inter")
+        for name in ("planted", f"cleaned-{seed}", f"truth-{seed}")
+    }
     ready = {"benchmark_filename": ["train", "valid", "test"]}
     for name, more in (("planted", {}), (f"cleaned-{seed}", ready), (f"truth-{seed}", ready)):
         with tempfile.TemporaryDirectory() as out:

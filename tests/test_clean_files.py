@@ -10,6 +10,7 @@ from unittest import mock
 
 import pandas as pd
 import pytest
+import yaml
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 
@@ -22,6 +23,9 @@ from recbole_atjt.scoring.scored import score_interactions
 from recbole_atjt.scoring.writing import make_folder, write
 from tests.planted import fingerprint
 from tests.scores import HEADER, clicks, config_of, keys, write_inter
+from tests.scripts import load_script
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def scores_of(file: Path, chosen: dict[int, float], name: str = "scores.csv") -> Path:
@@ -290,3 +294,25 @@ def test_the_built_in_dataset_is_found() -> None:
     assert (dataset_folder("ml-100k") / "ml-100k.inter").is_file()
     assert dataset_folder("x") == Path("dataset/x")
     assert dataset_folder("x", "y") == Path("y/x")
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_cleaning(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three trainings are tested on the same clicks; the truth leaves out all noise, first too."""
+    file = write_inter("plain", [*clicks(length=15), ["once", "i1", "1000"]])
+    before = fingerprint(file.parent)
+    split = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user", "mode": "full"}
+    settings = keys(epochs=2, eval_args=split, user_inter_num_interval="[5,inf)")
+    del settings["weighting"], settings["seed"]
+    Path("short.yaml").write_text(yaml.safe_dump(settings))
+    given = ["--dataset=plain", "--data_path=data", "--config_files=short.yaml", "--seed=1,2"]
+    monkeypatch.setattr(sys, "argv", ["cleaning.py", *given, "--plant=uniform:0.4"])
+    load_script(ROOT / "benchmarks" / "cleaning.py").main()
+    assert fingerprint(file.parent) == before
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(found["seeds"]) == ["1", "2"]
+    for each in found["seeds"].values():
+        assert each["truth_left_out"] == 58  # 40 % of 12 of each user's 15 clicks
+        assert each["items"]["planted"] >= each["items"]["truth"]
