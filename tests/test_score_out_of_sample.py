@@ -187,6 +187,7 @@ US = {"split": {"US": [0.7, 0.1, 0.2]}, "order": "TO", "group_by": "user", "mode
         ({"eval_args": US}, {1, 2, 3}),
         ({"weighting": "autodenoise_s"}, {1, 2, 3, 4}),  # it learns from the metric, as ever
         ({"eval_step": 2}, {1, 3}),
+        ({"eval_args": {**US, "split": {"RS": [0.8, 0, 0.2]}}}, {3}),
     ],
 )
 def test_other_trainings(changes: dict[str, Any], epochs: set[int]) -> None:
