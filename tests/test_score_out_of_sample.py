@@ -111,14 +111,16 @@ def test_judging_does_not_change_the_training(
     )
 
 
+@pytest.mark.parametrize(("least", "last"), [(1, 3), (2, 3), (4, 4), (9, 5)])
 def test_scores_are_means_up_to_the_least_loss_on_validation(
-    monkeypatch: pytest.MonkeyPatch,
+    least: int, last: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_inter("plain", clicks())
     config = config_of("plain", epochs=6, stopping_step=2, channel_warmup=1)
     dataset, parts = parts_of(config)
     said: dict[int, np.ndarray] = {}
     losses = iter([5.0, 3.0, 2.5, 4.0, 2.6])
+    monkeypatch.setattr(judging, "LEAST_EPOCHS", least)
     plain = Judge._said
 
     def noting(self: Judge, batches: Any, groups: list[int], rows: Any) -> Any:
@@ -137,10 +139,10 @@ def test_scores_are_means_up_to_the_least_loss_on_validation(
     tally = Tally(len(parts[0]))
     train_fold(config, in_sample_fold(config, dataset, parts), tally, True, "own")
     assert sorted(said) == [1, 2, 3, 4, 5]  # epoch 0 warms up
-    assert set(tally.epochs.tolist()) == {3}
-    mean = (said[1] + said[2] + said[3]) / 3
+    assert set(tally.epochs.tolist()) == {last}
+    mean = sum(said[epoch] for epoch in range(1, last + 1)) / last
     np.testing.assert_allclose(tally.mean(), mean)
-    share = said[3][0].mean()  # that of the last epoch that counts
+    share = said[5][0].mean()  # that of the last epoch
     assert tally.noise.mean() == pytest.approx(share)
     odds = tally.noise / (1 - tally.noise) * (1 - mean[0]) / mean[0]
     np.testing.assert_allclose(odds, odds[0])

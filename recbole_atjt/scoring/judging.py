@@ -19,6 +19,8 @@ from recbole_atjt.scoring.folds import Fold
 from recbole_atjt.scoring.users import reads_users
 from recbole_atjt.training.trainer import DenoisingTrainer
 
+#: Epochs that count at least: the loss on validation is flat at first, and its minimum chance.
+LEAST_EPOCHS = 5
 #: Largest factor of odds, as a logarithm.
 _WIDEST = 40.0
 
@@ -35,7 +37,7 @@ class Tally:
         self.sums = np.zeros((3, size))
         #: Epochs that each interaction was judged in.
         self.epochs = np.zeros(size, dtype=np.int64)
-        #: Probability of noise that the share of a fold's last epoch makes of the mean.
+        #: Probability of noise: the mean with the share of a training's last epoch.
         self.noise = np.zeros(size)
         self.has_noise = True
 
@@ -89,8 +91,8 @@ class Judge:
     """Adds what a fold's strategy says of the judged interactions to a tally.
 
     What it says is summed over the epochs from the warm-up to the one of the least loss on
-    validation, or to the last where nothing is validated. Judging leaves all random states as they
-    were.
+    validation, and at least ``LEAST_EPOCHS``; over all where nothing is validated. Judging leaves
+    all random states as they were.
 
     Args:
         fold: What is trained and judged.
@@ -114,8 +116,8 @@ class Judge:
             self._plan = [([group], train.rows[group]) for group in groups]
         self._order = torch.Generator().manual_seed(trainer.config["seed"])
         self._pending = np.zeros((3, len(fold.judged)))
-        #: Mean probability of noise in the latest epoch, and in the last one that counts.
-        self._now = self._share = 0.0
+        #: Mean probability of noise in the latest epoch.
+        self._share = 0.0
         self._waiting = 0
         self._least = math.inf
 
@@ -139,8 +141,9 @@ class Judge:
                 for some in torch.split(shuffled, self._batches.train_data.step):
                     self._pending[:, some.numpy()] += self._said(self._batches, groups, some)
         self._waiting += 1
-        self._now = float(self._pending[0].sum() - before) / len(self.fold.judged)
-        if self._validated is None or not self.tally.epochs[self.fold.judged.numpy()].any():
+        self._share = float(self._pending[0].sum() - before) / len(self.fold.judged)
+        counted = self.tally.epochs[self.fold.judged.numpy()].max()
+        if self._validated is None or counted < LEAST_EPOCHS:
             self._take()
 
     def validate(self, epoch: int) -> float:
@@ -179,10 +182,9 @@ class Judge:
         self.tally.sums[:, place] += self._pending
         self.tally.epochs[place] += self._waiting
         self._pending[:], self._waiting = 0.0, 0
-        self._share = self._now
 
     def close(self) -> None:
-        """Give the means of noise the share that the last epoch found.
+        """Give the means of noise the share that the training's last epoch found.
 
         The share is learned, from far too much on; without this the scores would keep the mean of
         all that it has been.

@@ -12,6 +12,7 @@ import pandas as pd
 from recbole_atjt.data.clean import NOISE_FIELD, Truth
 from recbole_atjt.data.file_rows import FILE_ROW
 from recbole_atjt.data.files import interaction_files
+from recbole_atjt.data.splits import PARTS
 from recbole_atjt.data.text_rows import TextRows
 from recbole_atjt.data.windows import Windows
 from recbole_atjt.errors import UsageError
@@ -119,28 +120,20 @@ def _require_same(
 
 
 def _unscored(parts: list[Any], text: TextRows, several: bool) -> pd.DataFrame:
-    """Return lines of first clicks and, where all parts are in one file, of validation and test."""
-    rows: list[np.ndarray] = []
-    names: list[str] = []
-    first: set[int] = set()
-    for name, part in zip(("first", "valid", "test"), parts):
-        own, added = _file_rows(part)
-        starts = _first_rows(part)
-        if name == "first":
-            own = starts
-            first = set(starts.tolist())
-        else:
-            missing = [row for row in starts.tolist() if row not in first]
-            first.update(missing)
-            own = np.concatenate([own[~added], np.array(missing, dtype=np.int64)])
-        if several and name != "first":
-            continue
-        own = own[own < len(text.line)]
-        rows.append(own)
-        names += [name] * len(own)
-    row = np.concatenate(rows)
-    order = np.argsort(row, kind="stable")
-    return pd.DataFrame({"line": text.line[row], "part": names}).iloc[order]
+    """Return lines of first clicks and, where all parts are in one file, of validation and test.
+
+    The first click of a user who has no training click is of the part that has his next one.
+    """
+    found = {"first": _first_rows(parts[0])}
+    for name, part in zip(PARTS[1:], parts[1:]):
+        starts = np.setdiff1d(_first_rows(part), np.concatenate(list(found.values())))
+        found[name] = np.concatenate([_file_rows(part)[0], starts])
+    if several:
+        found = {"first": found["first"][found["first"] < len(text.line)]}
+    rows = np.concatenate(list(found.values()))
+    names = np.repeat(list(found), [len(each) for each in found.values()])
+    order = np.argsort(rows, kind="stable")
+    return pd.DataFrame({"line": text.line[rows[order]], "part": names[order]})
 
 
 def _first_rows(part: Any) -> np.ndarray:
