@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,29 @@ def assemble(config: Any, checkpoint_dir: str | Path | None = None) -> Assembled
     init_seed(config["seed"], config["reproducibility"])
     with refusals_of_recbole(f"dataset '{config['dataset']}'"):
         loaders = prepare_loaders(config, create_dataset(config))
+    return assemble_on(config, loaders)
+
+
+def assemble_on(
+    config: Any,
+    loaders: tuple[Any, Any, Any],
+    choose: Callable[[nn.Module], type[DenoisingTrainer]] | None = None,
+) -> Assembled:
+    """Make model and trainer on loaders that are there, seeds included.
+
+    Args:
+        config: See :func:`assemble`.
+        loaders: Loaders of training, validation and test.
+        choose: Gives the class that trains a model; :func:`trainer_class` by default.
+
+    Raises:
+        UsageError: The model can't be had with these settings.
+    """
     config = _pretrained(config, loaders[0])
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     with refusals_of_recbole(f"model={config['model']}"):
         model = build_model(config, loaders[0]._dataset)
-        trainer = trainer_class(model)(config, model)
+        trainer = (choose or trainer_class)(model)(config, model)
     return Assembled(config, *loaders, model, trainer)
 
 

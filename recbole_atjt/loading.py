@@ -19,6 +19,7 @@ from recbole_atjt.data.dataset import (
     SequentialWindowDataset,
     WindowedDataset,
 )
+from recbole_atjt.data.file_rows import with_file_rows
 from recbole_atjt.data.files import ensure_files, require_columns
 from recbole_atjt.data.ranking import ranking_loader
 from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
@@ -55,19 +56,23 @@ def dataset_class(config: Any) -> type[Any]:
     return chosen
 
 
-def create_dataset(config: Any) -> Any:
+def create_dataset(config: Any, numbered: bool = False) -> Any:
     """Load a dataset for a model: lazy windows where it reads histories, RecBole's own elsewhere.
 
     Unlike RecBole's function of this name it neither reads nor writes pickles.
 
     Args:
         config: RecBole's configuration.
+        numbered: Whether interactions keep the number of their row in the file, as column
+            ``FILE_ROW``.
 
     Raises:
         UsageError: A file, a column or all interactions are missing, or the split does not go
             with the model.
     """
     chosen = dataset_class(config)
+    if numbered:
+        chosen = with_file_rows(chosen)
     kind = check_split(config["eval_args"]["split"])
     _ensure_all_files(config, chosen)
     reads_history = getattr(config.model_class, "reads_history", True)
@@ -135,9 +140,31 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     Raises:
         UsageError: The split leaves a part empty that should not be.
     """
+    return make_loaders(config, dataset, prepare_parts(config, dataset))
+
+
+def prepare_parts(config: Any, dataset: Any) -> list[Any]:
+    """Split a dataset, and plant noise into the training part where there is to be some.
+
+    Raises:
+        UsageError: The split leaves a part empty that should not be.
+    """
     parts = dataset.build()
     _refuse_empty_parts(config, parts)
-    parts = plant(config, parts)
+    return plant(config, parts)
+
+
+def make_loaders(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:
+    """Make the loaders of training, validation and test.
+
+    Args:
+        config: RecBole's configuration.
+        dataset: The whole dataset.
+        parts: What :func:`prepare_parts` returned, or some rows of each.
+
+    Raises:
+        UsageError: A user has clicked all items, so that none is left to sample.
+    """
     clean = drop_false_positives(config, parts)
     try:
         samplers = _create_samplers(config, dataset, parts, clean)

@@ -211,6 +211,33 @@ def it_is_used_without_being_changed(subject: Subject) -> None:
         assert sums_of(strategy) == said
 
 
+def judging_is_weighing_without_learning(subject: Subject) -> None:
+    """Judging gives the weights that are applied, says probabilities or none, changes nothing."""
+    strategy = lived(subject)
+    for seen in (evidence(), evidence(negatives=1), pairs(), evidence(rows=1)):
+        before, said = state_of(strategy), sums_of(strategy)
+        torch.manual_seed(5)
+        found = strategy.judge(seen)
+        assert strategy.training
+        torch.manual_seed(5)
+        with torch.no_grad():
+            weights = strategy.eval()(seen)
+        strategy.train()
+        # with candidates drawn at random two looks differ, so that shapes alone are compared then
+        assert found.weight.shape == seen.item.shape == weights[: len(seen.item)].shape
+        assert not found.weight.requires_grad
+        assert bool(((found.weight >= 0) & found.weight.isfinite()).all())
+        if strategy.per_sample:
+            torch.testing.assert_close(found.weight, weights[: len(seen.item)])
+        assert (found.noise is None) != strategy.weighs_by_probability
+        if found.noise is not None:
+            assert found.noise.shape == seen.item.shape
+            assert bool(((found.noise >= 0) & (found.noise <= 1)).all())
+        after = state_of(strategy)
+        assert all(torch.equal(after[name], value) for name, value in before.items())
+        assert sums_of(strategy) == said
+
+
 def the_report_is_filled(subject: Subject) -> None:
     """It counts an epoch's weights, apart where the truth is known, and starts anew with each."""
     seen, strategy = evidence(negatives=1), subject.build()
@@ -314,6 +341,7 @@ LAWS = [
     the_same_seed_gives_the_same,
     state_goes_round_through_a_checkpoint,
     it_is_used_without_being_changed,
+    judging_is_weighing_without_learning,
     the_report_is_filled,
 ]
 

@@ -34,7 +34,7 @@ FLOORS = [
     ["model", "evaluation", "checkpoint", "loading"],
     ["training", "report"],
     ["assembly", "config"],
-    ["experiment"],
+    ["experiment", "scoring"],
     ["bench"],
     ["commands"],
     ["cli"],

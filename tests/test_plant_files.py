@@ -116,6 +116,16 @@ def test_any_text_is_kept(tmp_path: Path, texts: list[str]) -> None:
     assert [row[0] for row in found] == texts
 
 
+@pytest.mark.parametrize(("keep", "kept"), [(0.2, 2), (0.3, 3), (1 / 3, 3), (0.34, 4), (0.9, 9)])
+def test_a_share_of_the_clicks_is_kept_rounded_up(keep: float, kept: int) -> None:
+    rows = odd_rows()  # 9 clicks a user
+    _, found = read(
+        plant_files(write("odd", HEADER, rows), "odd", "popular:0.99", "new", keep=keep)
+    )
+    noisy = {int(row[3]) // 10 for row in found if row[-1] == "1"}
+    assert noisy == set(range(9 - kept))
+
+
 def test_a_column_of_the_truth_is_replaced_in_its_place() -> None:
     rows = [["u", str(i % 7), "5", str(i)] for i in range(20)]
     header = ["user_id:token", "item_id:token", "is_noise:token", "timestamp:float"]
@@ -180,6 +190,8 @@ def test_plain_recbole_reads_it(spec: str) -> None:
         ({"output_dir": "source/odd"}, "output_dir=source/odd exists already"),
         ({"output_dir": "new/ml-100k"}, "RecBole reads a dataset named ml-100k"),
         ({"keep": -1}, "keep=-1 is out of range"),
+        ({"keep": 1.5}, "keep=1.5 is out of range: it must be a whole number of at least 0, or a"),
+        ({"keep": True}, "keep=True is out of range"),
         ({"seed": -1}, "plant_seed=-1 is out of range"),
         ({"plant": "clickbait:0.1"}, "plant_items=30 is out of range: 4 items lie"),
     ],

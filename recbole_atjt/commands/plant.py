@@ -12,7 +12,7 @@ REQUIRED = ("dataset", "data_path", "plant", "output_dir")
 OPTIONAL = {"plant_seed": "seed", "plant_items": "items", "keep": "keep"}
 USAGE = """\
 usage: run_atjt.py plant --dataset=NAME --data_path=DIR --plant=KIND:SHARE[,KIND:SHARE]
-                         --output_dir=DIR [--plant_seed=INT] [--plant_items=INT] [--keep=INT]
+                         --output_dir=DIR [--plant_seed=INT] [--plant_items=INT] [--keep=N]
 
 Write a dataset's atomic files with planted noise and the truth in a column is_noise, for use with
 any program. The original, DIR/NAME/NAME.inter, is never touched.
@@ -21,7 +21,8 @@ any program. The original, DIR/NAME/NAME.inter, is never touched.
   --output_dir   new folder, whose name becomes the dataset's
   --plant_seed   seed of the planting [2020]
   --plant_items  number of clickbait items [30]
-  --keep         last clicks of each user that stay as they are, for validation and test [2]
+  --keep         last clicks of each user that stay as they are, for validation and test; below 1
+                 their share, such as 0.2 for a split of .8, .1 and .1 [2]
 """
 
 

@@ -24,6 +24,18 @@ DOWNLOAD_TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
 
 
+def dataset_folder(dataset: str, data_path: str | Path | None = None) -> Path:
+    """Return the folder of a dataset's files, where RecBole would look for them.
+
+    Args:
+        dataset: Name of the dataset.
+        data_path: Folder of datasets; ``dataset`` by default.
+    """
+    if dataset == "ml-100k":
+        return Path(recbole.__file__).parent / "dataset_example" / dataset
+    return Path(data_path or "dataset") / dataset
+
+
 def interaction_files(
     data_path: str, dataset: str, benchmark_filename: Sequence[str] | None = None
 ) -> list[Path]:

@@ -36,13 +36,14 @@ class FileNoise:
     tokens: np.ndarray
 
 
-def plant_clicks(plan: Plan, clicks: FileClicks, keep: int) -> FileNoise:
-    """Plant noise in all but the last ``keep`` clicks of each user."""
+def plant_clicks(plan: Plan, clicks: FileClicks, keep: float) -> FileNoise:
+    """Plant noise in all but the last ``keep`` clicks of each user; below 1 it is their share."""
     users, times = clicks.users, clicks.times
     order = np.lexsort((users,) if times is None else (times, users))
     every = Clicks(users[order], clicks.items[order], len(clicks.tokens))
     rank = np.arange(len(order)) - every.starts[every.user_index]
-    rows = order[rank < every.sizes[every.user_index] - keep]
+    kept = keep if keep >= 1 else np.ceil(keep * every.sizes - 1e-9)[every.user_index]
+    rows = order[rank < every.sizes[every.user_index] - kept]
     found = corrupt(Clicks(users[rows], clicks.items[rows], every.n_items), plan)
     items, noise = clicks.items.copy(), np.zeros(len(users), dtype=bool)
     items[rows], noise[rows] = found.items, found.noise

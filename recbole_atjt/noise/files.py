@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,6 +9,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from recbole_atjt.data.files import ensure_files, read_header
+from recbole_atjt.data.new_dataset import copy_others, new_folder, refuse_folder
 from recbole_atjt.errors import UsageError
 from recbole_atjt.noise.file_noise import FileNoise, plant_clicks, with_noise
 from recbole_atjt.noise.frames import Columns, read_clicks
@@ -28,7 +27,7 @@ def plant_files(
     output_dir: str | Path,
     seed: int = SEED,
     items: int = BAIT,
-    keep: int = 2,
+    keep: float = 2,
     user_field: str = "user_id",
     item_field: str = "item_id",
     time_field: str = "timestamp",
@@ -49,6 +48,7 @@ def plant_files(
         seed: ``plant_seed``.
         items: ``plant_items``.
         keep: Last clicks of each user that stay: those which a split leaves to validation and test.
+            A number inside (0, 1) is a share of the user's clicks, rounded up.
         user_field: Column of users.
         item_field: Column of items.
         time_field: Column of times; where it is missing, clicks are in the order of the file.
@@ -64,10 +64,9 @@ def plant_files(
     plan = read_plan(plant, seed, items)
     if plan is None:
         raise UsageError("plant is missing: give KIND:SHARE, such as clickbait:0.3")
-    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 0:
-        raise UsageError(f"keep={keep} is out of range: it must be a whole number of at least 0")
+    _require_keep(keep)
     source, target = Path(data_path), Path(output_dir)
-    _refuse_folder(target)
+    refuse_folder(target)
     ensure_files(str(source), dataset)
     inter = source / f"{dataset}.inter"
     columns = Columns.of(
@@ -75,15 +74,20 @@ def plant_files(
     )
     chunks = _Chunks(inter, field_separator, encoding)
     noise = plant_clicks(plan, read_clicks(chunks, columns), keep)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
-        folder = Path(temporary) / target.name
-        folder.mkdir()
-        _copy_others(source, dataset, folder)
+    with new_folder(target) as folder:
+        copy_others(source, dataset, folder)
         with open(folder / f"{target.name}.inter", "w", encoding=encoding, newline="") as out:
             _write(out, chunks, columns, noise)
-        folder.rename(target)
     return target / f"{target.name}.inter"
+
+
+def _require_keep(keep: Any) -> None:
+    whole = isinstance(keep, int) and not isinstance(keep, bool) and keep >= 0
+    if not whole and not (isinstance(keep, float) and 0 < keep < 1):
+        raise UsageError(
+            f"keep={keep} is out of range: it must be a whole number of at least 0, or a share "
+            "inside (0, 1)"
+        )
 
 
 class _Chunks:
@@ -115,19 +119,3 @@ def _write(out: TextIO, chunks: _Chunks, columns: Columns, noise: FileNoise) -> 
         first, rest = frame.iloc[:, 0], frame.iloc[:, 1:]
         out.write("\n".join(first.str.cat(rest, sep=chunks.separator)) + "\n")
         start += len(chunk)
-
-
-def _copy_others(source: Path, dataset: str, folder: Path) -> None:
-    for file in source.glob(f"{dataset}.*"):
-        if file.is_file() and file.suffix != ".inter":
-            shutil.copyfile(file, folder / f"{folder.name}{file.name[len(dataset) :]}")
-
-
-def _refuse_folder(folder: Path) -> None:
-    if folder.exists():
-        raise UsageError(f"output_dir={folder} exists already: name a new folder")
-    if folder.name == "ml-100k":
-        raise UsageError(
-            f"output_dir={folder}: RecBole reads a dataset named ml-100k from its own copy only; "
-            "give the folder another name"
-        )

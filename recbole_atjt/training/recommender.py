@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from recbole_atjt.seam.other_histories import OtherHistories
 from recbole_atjt.seam.reduction import repeat_for_negatives
 from recbole_atjt.seam.representation import Representations
 from recbole_atjt.seam.scores import Scores
-from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.base import Evidence, Judgement, Weighting
 from recbole_atjt.weighting.table import build_weighting, weighting_of
 
 
@@ -114,6 +115,45 @@ class DenoisingRecommender(AbstractRecommender):
             return (*parts, torch.zeros_like(parts[0]))
         extra = weighting.auxiliary_loss(group, *others)
         return weighted if extra is None else (*parts, extra)
+
+    @torch.no_grad()
+    def judge(self, interaction: Interaction, groups: Sequence[int]) -> tuple[Tensor, Judgement]:
+        """Return each sequence's loss and what the strategy says of it; nobody learns from it.
+
+        Dropout is off, and neither model nor strategy changes.
+
+        Args:
+            interaction: A batch as ``calculate_loss`` takes it.
+            groups: Groups of which the sequences may be; what is said for each is averaged.
+
+        Returns:
+            Losses ``[S]`` and the judgement.
+        """
+        assert self.weighting is not None
+        assert self.seam is not None
+        weighting, rows = self.weighting, len(interaction)
+        sequences = getattr(interaction, "sequences", None) or rows
+        said: list[Judgement] = []
+
+        def listen(loss: Tensor) -> Tensor:
+            evidence = self._evidence(interaction, loss, sequences, groups[0], record.scores)
+            said.extend(weighting.judge(replace(evidence, group=group)) for group in groups)
+            return torch.ones_like(loss)
+
+        watching = self._views.watching() if self._views is not None else nullcontext()
+        training = self.recommender.training
+        self.recommender.eval()
+        try:
+            with watching, self.seam.reducing(listen, rows) as record:
+                self.recommender.calculate_loss(interaction)
+        finally:
+            self.recommender.train(training)
+        assert record.loss is not None
+        noise = [one.noise for one in said if one.noise is not None]
+        return record.loss[:sequences], Judgement(
+            torch.stack([one.weight for one in said]).mean(0),
+            torch.stack(noise).mean(0) if noise else None,
+        )
 
     def start_epoch(self, epoch: int) -> None:
         """Tell the strategy which epoch begins; called by the trainer alone."""

@@ -70,6 +70,19 @@ class Evidence:
     true: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What a strategy says of S sequences that it does not learn from.
+
+    Args:
+        weight: Applied weight of each, ``[S]``.
+        noise: Probability of each of being noise, ``[S]``; None where its weights say none.
+    """
+
+    weight: Tensor
+    noise: Tensor | None
+
+
 class Weighting(nn.Module):
     """Gives every sequence of a batch a weight.
 
@@ -101,6 +114,8 @@ class Weighting(nn.Module):
     per_sample = True
     #: Any mean weight is fine, so none is warned about.
     free_scale = True
+    #: What :meth:`weigh` gives after the warm-up are probabilities of being clean.
+    weighs_by_probability = False
 
     item_frequency: Tensor
 
@@ -132,6 +147,23 @@ class Weighting(nn.Module):
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the weights of a batch, ``[S]`` or ``[B]``."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def judge(self, evidence: Evidence) -> Judgement:
+        """Weigh a batch without learning from it; neither state nor report changes.
+
+        Args:
+            evidence: A batch; its ``group`` may be any, the strategy need not have met its users.
+        """
+        sequences, training = len(evidence.item), self.training
+        self.eval()
+        try:
+            raw = self.weigh(evidence)
+            weight = self.normalize(raw)[:sequences]
+        finally:
+            self.train(training)
+        clean = raw[:sequences].clamp(0.0, 1.0) if self.weighs_by_probability else None
+        return Judgement(weight, None if clean is None else 1.0 - clean)
 
     def normalize(self, weights: Tensor) -> Tensor:
         """Bring what :meth:`weigh` gave into the form that is applied; as it is by default."""
@@ -166,6 +198,11 @@ class Weighting(nn.Module):
     def groups(self) -> int:
         """Number of user-disjoint groups."""
         return int(getattr(self.settings, self.groups_key)) if self.groups_key else 1
+
+    @property
+    def warm_up(self) -> int:
+        """Number of first epochs in which its weights say nothing yet."""
+        return 0
 
     @property
     def joint(self) -> bool:

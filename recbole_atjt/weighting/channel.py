@@ -52,6 +52,7 @@ class NoiseChannel(Weighting):
     """
 
     settings_class = NoiseChannelSettings
+    weighs_by_probability = True
     per_sample = False  # under BCE and BPR, the batch's negatives calibrate its likelihoods
 
     settings: NoiseChannelSettings
@@ -65,6 +66,11 @@ class NoiseChannel(Weighting):
             settings.channel_cap,
             settings.channel_smoothing,
         )
+
+    @property
+    def warm_up(self) -> int:
+        """Number of first epochs in which every sequence has weight 1."""
+        return self.settings.channel_warmup
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of each sequence of being clean, ``[S]``."""

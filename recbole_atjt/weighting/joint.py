@@ -50,6 +50,11 @@ class LikelihoodJointTraining(RecognizerWeighting):
 
     settings: JointTrainingSettings
 
+    @property
+    def warm_up(self) -> int:
+        """Number of first epochs in which every sequence has weight 1."""
+        return self.settings.atjt_warmup
+
     @classmethod
     def build(cls, settings: JointTrainingSettings, item_frequency: Tensor) -> Weighting:
         """Build the form that ``atjt_evidence`` names."""

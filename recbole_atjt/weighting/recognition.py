@@ -155,6 +155,7 @@ class RecognizerWeighting(Weighting):
     settings_class = RecognitionSettings
     groups_key = "atjt_groups"
     needs_history = True
+    weighs_by_probability = True
     per_sample = False
     free_scale = False
 

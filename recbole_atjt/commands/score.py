@@ -1,0 +1,73 @@
+"""``score``: how likely each training interaction is to be noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from recbole_atjt.errors import UsageError
+from recbole_atjt.settings.arguments import parse_arguments
+from recbole_atjt.settings.yaml_values import load_yaml, parse_value
+
+WEIGHTING = "channel"
+SWITCHES = ("in_sample",)
+USAGE = f"""\
+usage: run_atjt.py score --model=NAME --dataset=NAME [--weighting=NAME] [--output_dir=DIR]
+                         [--format=csv|parquet] [--groups=N] [--in_sample]
+                         [--config_files="a.yaml b.yaml"] [--KEY=VALUE ...]
+
+Score each training interaction by how likely it is to be noise, from 0 to 1, and write the scores
+to DIR. Users are dealt into groups, and each group is judged by a model and a strategy that were
+trained without it. Where the noise is known (plant, a column is_noise, clean_eval) it says how well
+the scores tell it. What the columns mean and how to choose a threshold: docs/scores.md.
+
+  --weighting    strategy that judges [{WEIGHTING}]
+  --output_dir   folder of scores.csv, unscored.csv and scores.json
+                 [runs/scores-<model>-<dataset>-<time>]
+  --format       csv, or parquet, which needs pyarrow [csv]
+  --groups       groups of users; with more, each training has more users and there are more of
+                 them [2]
+  --in_sample    let one training judge what it is trained on, as models need that know users by
+                 their ids
+  --KEY=VALUE    any other key of RecBole's or of ours, as for train
+"""
+
+
+def usage() -> str:
+    """Return what ``score --help`` prints."""
+    return USAGE
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Score the training interactions of a dataset."""
+    values: dict[str, Any] = dict(parse_arguments(arguments, SWITCHES))
+    form = str(values.pop("format", "csv"))
+    in_sample = parse_value(values.pop("in_sample", "False"))
+    groups = parse_value(values.pop("groups", "2"))
+    output = values.pop("output_dir", None)
+    if not isinstance(in_sample, bool):
+        raise UsageError(f"in_sample={in_sample} is neither True nor False")
+    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 2:
+        raise UsageError(f"groups={groups} is not a whole number of at least 2")
+    files = str(values.pop("config_files", "")).split()
+    from recbole_atjt.config import DenoisingConfig
+    from recbole_atjt.scoring.scored import score_interactions
+    from recbole_atjt.scoring.screen import shown
+    from recbole_atjt.scoring.table import require_format
+    from recbole_atjt.scoring.writing import make_folder, write
+
+    require_format(form)
+    if not any("weighting" in each for each in (values, *(load_yaml(Path(f)) for f in files))):
+        values["weighting"] = WEIGHTING
+    model, dataset = (values.pop(key, None) for key in ("model", "dataset"))
+    config = DenoisingConfig(model, dataset, files, values)
+    if output is None:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        output = Path("runs") / f"scores-{config['model']}-{config['dataset']}-{stamp}"
+    make_folder(Path(output))
+    scored = score_interactions(config, in_sample, groups)
+    path = write(scored, Path(output), form)
+    print(f"{shown(scored)}\n\nscores: {path}")
+    return 0

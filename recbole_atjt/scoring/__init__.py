@@ -1,0 +1,1 @@
+"""Scores of training interactions, what they are worth, and datasets without the worst."""

@@ -1,0 +1,52 @@
+"""What the screen shows of scores."""
+
+from __future__ import annotations
+
+from recbole_atjt.scoring.figures import RIVALS, known_noise
+from recbole_atjt.scoring.scored import Scored
+
+#: Items that are named.
+SUSPECTS = 5
+_MEANINGS = {"score": "", **RIVALS}
+
+
+def shown(scored: Scored) -> str:
+    """Return scores in some lines: how many, how large, how well they tell known noise."""
+    config, table = scored.config, scored.table
+    how = f"out of sample, {scored.groups} groups of users" if scored.groups else "in sample"
+    score = table["score"]
+    lines = [
+        f"{config['model']} on {config['dataset']}, weighting {config['weighting']}, {how}, "
+        f"seed {config['seed']}",
+        f"scored: {len(table)} training interactions of {table['user'].nunique()} users; "
+        f"{scored.first_clicks} first clicks have no history and no score",
+        f"score: mean {score.mean():.3f}, median {score.median():.3f}, "
+        f"above 0.5 {(score > 0.5).mean():.1%}"
+        + ("" if scored.by == "probability" else "; the rank of the weight, no probability"),
+        _suspects(scored),
+    ]
+    noise = known_noise(table)
+    if noise is not None:
+        lines += ["", *_figures(scored, float(noise.mean()))]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _suspects(scored: Scored) -> str | None:
+    if scored.by != "probability" or not float(scored.table["score"].sum()):
+        return None
+    mass = scored.table.groupby("item")["score"].sum().sort_values(ascending=False, kind="stable")
+    share = (mass / mass.sum()).head(SUSPECTS)
+    named = ", ".join(f"{item} ({part:.1%})" for item, part in share.items())
+    return f"most of the noise is on items: {named}"
+
+
+def _figures(scored: Scored, share: float) -> list[str]:
+    precision = f"precision at {share:.1%}"
+    head = f"{'taken for noise':<28}{'AUROC':>8}{'average precision':>20}{precision:>21}"
+    rows = [head, "-" * len(head)]
+    for name, each in scored.figures.items():
+        what = _MEANINGS[name] or "a high score"
+        rows.append(
+            f"{what:<28}{each.auroc:>8.3f}{each.average_precision:>20.3f}{each.precision:>21.3f}"
+        )
+    return rows
