@@ -183,7 +183,8 @@ def test_the_table_shows_mean_spread_and_change_by_hand() -> None:
         run_of("atjt", 1, 0.20, weights=recognised),
         run_of("atjt", 2, 0.25, weights=recognised),
     ]
-    header, _, plain, atjt, change, line = comparison(runs).splitlines()
+    header, _, plain, atjt, change, line, tried = comparison(runs).splitlines()
+    assert tried == "tried on validation: 2 configurations"
     assert header.split() == ["SASRec", "on", "tiny,", "test", "ndcg@10", "hit@10", "s/epoch"]
     assert plain.split() == [
         "none",
@@ -200,6 +201,22 @@ def test_the_table_shows_mean_spread_and_change_by_hand() -> None:
     assert "0.600 of original and 0.400 of replaced" in line
     assert "AUROC 0.750" in line
     assert len({len(row) for row in (header, plain, atjt)}) == 1
+
+
+def test_the_table_warns_of_chance_by_hand() -> None:
+    """The difference .01 is below the spread .0707; of one seed there is no spread."""
+    config = {"valid_metric": "NDCG@10"}
+    runs = [run_of("none", 1, 0.10, config=config), run_of("none", 2, 0.20, config=config)]
+    runs += [run_of("t_ce", 1, 0.12, config=config), run_of("t_ce", 2, 0.20, config=config)]
+    runs += [run_of("atjt", 1, 0.9, config=config)]
+    tried, single, close = comparison(runs).splitlines()[-3:]
+    assert tried == "tried on validation: 3 configurations"
+    assert single.startswith("warning: one seed of atjt: another may turn the order round")
+    assert close == (
+        "warning: t_ce: its difference in ndcg@10, +0.0100, is smaller than the spread of the "
+        "seeds, 0.0707"
+    )
+    assert "warning" not in comparison(runs[:2])
 
 
 def test_every_model_and_dataset_has_a_table_of_its_own() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_atjt.report.headroom import headrooms
 from recbole_atjt.report.result import RunResult
+from recbole_atjt.report.selection import configurations, difference
 
 
 def comparison(runs: Sequence[RunResult]) -> str:
@@ -50,6 +51,7 @@ def _block(title: str, runs: Sequence[RunResult], part: str) -> str:
     ]
     lines.insert(1, "-" * len(lines[0]))
     below = [*_headroom(runs), *_recognition(by_weighting), *_suspects(by_weighting), *_gate(runs)]
+    below += _chance(by_weighting, part)
     return "\n".join([*lines, *below])
 
 
@@ -59,6 +61,34 @@ def _headroom(runs: Sequence[RunResult]) -> list[str]:
         f"{room['weighting']}: headroom recovered in {room['metric']}: {room['text']}"
         for room in headrooms(runs)
     ]
+
+
+def _chance(by_weighting: dict[str, list[RunResult]], part: str) -> list[str]:
+    """Say what was tried on validation, and which differences seeds alone explain."""
+    base = by_weighting.get("none")
+    others = {name: group for name, group in by_weighting.items() if name != "none"}
+    if not base or not others:
+        return []
+    metric = str(base[0].config.get("valid_metric", "")).lower()
+    lines = [
+        f"tried on validation: {configurations(sum(by_weighting.values(), []))} configurations"
+    ]
+    single = [name for name, group in by_weighting.items() if len(group) == 1]
+    if single:
+        lines.append(
+            f"warning: one seed of {', '.join(single)}: another may turn the order round; "
+            "give several, such as --seed=1,2,3"
+        )
+    for name, group in others.items():
+        if metric not in getattr(group[0], part):
+            continue
+        compared = difference(_values(base, part, metric), _values(group, part, metric))
+        if compared.is_within_spread:
+            lines.append(
+                f"warning: {name}: its difference in {metric}, {compared.change:+.4f}, is smaller "
+                f"than the spread of the seeds, {compared.spread:.4f}"
+            )
+    return lines
 
 
 def _suspects(by_weighting: dict[str, list[RunResult]]) -> list[str]:
