@@ -70,9 +70,8 @@ def _chance(by_weighting: dict[str, list[RunResult]], part: str) -> list[str]:
     if not base or not others:
         return []
     metric = str(base[0].config.get("valid_metric", "")).lower()
-    lines = [
-        f"tried on validation: {configurations(sum(by_weighting.values(), []))} configurations"
-    ]
+    tried = configurations([run for group in by_weighting.values() for run in group])
+    lines = [f"tried on validation: {tried} configurations"]
     single = [name for name, group in by_weighting.items() if len(group) == 1]
     if single:
         lines.append(
