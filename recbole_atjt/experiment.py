@@ -19,6 +19,8 @@ from recbole_atjt.assembly import Assembled, assemble
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
+from recbole_atjt.report.folder import in_use, new_folder
+from recbole_atjt.report.reading import earlier_runs
 from recbole_atjt.report.result import ExperimentResult, RunResult
 from recbole_atjt.report.suspects import named_items
 from recbole_atjt.report.weights import learned_weights, measure_weights
@@ -75,8 +77,8 @@ def run(
         seed: Seed of a run; by default the config's.
         config_file_list: RecBole config files.
         config_dict: RecBole's and our keys.
-        output_dir: Where result.json and the checkpoints go; by default
-            ``runs/<model>-<dataset>-<time>``.
+        output_dir: Where result.json and the checkpoints go; by default a new folder,
+            ``runs/<model>-<dataset>-<time>``. What it holds of earlier calls is kept.
 
     Returns:
         All runs; result.json is written after each of them.
@@ -96,13 +98,43 @@ def run(
         if cell in cells[:number]:
             raise UsageError(f"{cell} is listed twice")
     configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
+    _refuse_alike(configs)
     if output_dir is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        output_dir = Path("runs") / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
-    result = ExperimentResult(Path(output_dir))
+        output_dir = new_folder(
+            Path("runs") / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
+        )
+    with in_use(Path(output_dir)):
+        result = ExperimentResult(Path(output_dir), earlier=earlier_runs(output_dir))
+        _refuse_kept(configs, result)
+        _make_all(configs, result)
+    return result
+
+
+def _refuse_alike(configs: Sequence[DenoisingConfig]) -> None:
+    names = [name_of(config) for config in configs]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UsageError(f"two runs of this call are {name}: give classes names of their own")
+
+
+def _refuse_kept(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
+    """Refuse to write over what an earlier call left in the folder."""
+    finished = {
+        "-".join(map(str, (each.model, each.dataset, each.weighting, each.seed)))
+        for each in result.earlier
+    }
+    for name in map(name_of, configs):
+        state = "has finished" if name in finished else "was begun"
+        if name in finished or checkpoint_of(result.output_dir, name).exists():
+            raise UsageError(
+                f"output_dir={result.output_dir}: {name} {state} there: give another folder"
+            )
+
+
+def _make_all(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
     for number, config in enumerate(configs, start=1):
         try:
-            result.output_dir.mkdir(parents=True, exist_ok=True)
             _start_log(config)
         except OSError as error:
             raise UsageError(f"{error.filename} can't be written to: {error.strerror}") from error
@@ -110,14 +142,23 @@ def run(
             f"run {number} of {len(configs)}: {config['model']} on {config['dataset']}, "
             f"weighting {config['weighting']}, seed {config['seed']}"
         )
-        current = _Run(config, result.output_dir / "checkpoints")
+        current = _Run(config, result.output_dir)
         try:
             result.runs.append(current.make())
         except KeyboardInterrupt as error:
             kept = f"; {len(result.runs)} finished in {result.path}" if result.runs else ""
             raise Interrupted(current.interruption() + kept) from error
         result.write()
-    return result
+
+
+def name_of(config: Any) -> str:
+    """Return the name of a config's run, which tells the runs of a folder apart."""
+    return "-".join(str(config[key]) for key in ("model", "dataset", "weighting", "seed"))
+
+
+def checkpoint_of(folder: Path, name: str) -> Path:
+    """Return where the best model of a run is kept."""
+    return folder / "checkpoints" / f"{name}.safetensors"
 
 
 def _start_log(config: DenoisingConfig) -> None:
@@ -152,16 +193,16 @@ class _Run:
 
     def __init__(self, config: DenoisingConfig, folder: Path) -> None:
         self.config = config
-        self.name = "-".join(str(config[key]) for key in ("model", "dataset", "weighting", "seed"))
-        self.folder = folder
+        self.name = name_of(config)
+        self.path = checkpoint_of(folder, self.name)
         self.trainer: DenoisingTrainer | None = None
 
     def make(self) -> RunResult:
         """Prepare, train, evaluate, describe."""
         start = perf_counter()
-        ready = assemble(self.config, self.folder)
+        ready = assemble(self.config, self.path.parent)
         self.trainer = trainer = ready.trainer
-        trainer.saved_model_file = str(self.folder / f"{self.name}.safetensors")
+        trainer.saved_model_file = str(self.path)
         prepared = perf_counter()
         show = self.config["show_progress"]
         trainer.fit(ready.train_data, ready.valid_data, show_progress=show)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.checkpoint.codec import decode, describe, encode
 from recbole_atjt.errors import TrainingError, UsageError
 from recbole_atjt.version import __version__
@@ -124,18 +125,11 @@ def _checksum(text: str, store: Mapping[str, Tensor]) -> str:
 
 
 def _write(path: Path, store: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(store, temporary, metadata=metadata)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(store, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"cannot write checkpoint {path}: {error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -27,7 +27,8 @@ config files: SASRec on RecBole's ml-100k with the short settings of properties/
   --weighting     strategies to compare: {strategies} [none,atjt]
   --seed          seeds; a list of models, datasets, strategies or seeds means one run each [2020]
   --config_files  RecBole config files (YAML), separated by spaces; later ones win
-  --output_dir    where result.json and the checkpoints go [runs/<model>-<dataset>-<time>]
+  --output_dir    where result.json and the checkpoints go, beside what other calls left there
+                  [a new folder runs/<model>-<dataset>-<time>]
   --report        write the result as a page, too: report.html in output_dir; see report --help
   --KEY=VALUE     any key of RecBole's or of ours; values are read as YAML, never run as code
 
@@ -76,9 +77,9 @@ def run(arguments: Sequence[str]) -> int:
     result = experiment.run(
         **chosen, config_file_list=files, config_dict=values, output_dir=output_dir
     )
-    print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")
+    print(f"\n{comparison(result.everything)}\n\nresult: {result.path}")
     if with_page:
-        print(f"page: {write_page(result.runs, result.output_dir / PAGE)}")
+        print(f"page: {write_page(result.everything, result.output_dir / PAGE)}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import torch
@@ -31,7 +32,9 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
 
     def __init__(self, config: Any, model: nn.Module) -> None:
         super().__init__(config, model)
-        self.saved_model_file = self.saved_model_file[: -len(".pth")] + ".safetensors"
+        # RecBole's name has the second in it, which two trainers may share.
+        stem = self.saved_model_file[: -len(".pth")]
+        self.saved_model_file = f"{stem}-{secrets.token_hex(4)}.safetensors"
         self._values = ValueMetrics(config, model)
         self._revised = RevisedValidation.of(config, model)
 

@@ -55,6 +55,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             )
         super().__init__(config, model)
         self.best_epoch = -1
+        self._unsaved = False  # whether a training ended that kept no model
         self.epoch_seconds: list[float] = []
         self._notes = EpochNotes()
         self._progress = Progress()
@@ -114,6 +115,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             self._reward.require(self.config, valid_data)
         if self.weighting is not None and self.start_epoch == 0:
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
+        self._unsaved = self.best_epoch < 0
         try:
             return super().fit(train_data, valid_data, *args, **kwargs)
         finally:
@@ -209,10 +211,22 @@ class DenoisingTrainer(EvaluatingTrainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = kwargs.pop("saved_model_file", self.saved_model_file)
-        self.best_epoch = epoch
+        self.best_epoch, self._unsaved = epoch, False
         save_training(str(path), self.config, self.bare_model, self.state(epoch))
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def _load_best(self, path: str) -> None:
+        """Load a checkpoint, but never what lay in the place of one that was not written.
+
+        Raises:
+            TrainingError: This training kept no model.
+        """
+        if self._unsaved and path == self.saved_model_file:
+            key, scores = self.config["valid_metric"], list(self._progress.scores.values())
+            reason = f"{key} was {scores[-1]} at the last validation" if scores else "saved=False"
+            raise TrainingError(f"no epoch was kept ({reason}): there is no best model to evaluate")
+        super()._load_best(path)
 
     def resume_checkpoint(self, resume_file: Any, train_data: Any = None) -> None:
         """Go on from a checkpoint of this package: model, optimisers, counters, randomness.
