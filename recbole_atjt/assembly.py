@@ -106,7 +106,7 @@ def _pretrained(config: Any, train_data: Any) -> Any:
     if needs_pretraining(config):
         name = f"{config['model']}-{config['dataset']}-{config['seed']}-pretrain.safetensors"
         path = Path(config["checkpoint_dir"]) / name
-        if not is_pretrained(config, path):
+        if not is_pretrained(config, path, train_data):
             init_seed(config["seed"], config["reproducibility"])
             with refusals_of_recbole(f"model={config['model']}"):
                 pretrain(with_values(config, train_stage="pretrain"), train_data, path)

@@ -7,6 +7,7 @@ import functools
 from recbole_atjt.host.extensions import (
     give_users_to_other_autoencoders,
     remember_normalized_ranges,
+    remember_vocabulary,
 )
 from recbole_atjt.host.repairs.libraries import (
     keep_counts_of_training_data,
@@ -51,3 +52,4 @@ def apply() -> None:
     keep_counts_of_training_data()
     give_users_to_other_autoencoders()
     remember_normalized_ranges()
+    remember_vocabulary()

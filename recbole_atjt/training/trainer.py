@@ -18,6 +18,7 @@ from recbole_atjt.checkpoint.run import (
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.host.vocabulary import interactions_of
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
@@ -55,6 +56,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             )
         super().__init__(config, model)
         self.best_epoch = -1
+        self._data = ""
         self._unsaved = False  # whether a training ended that kept no model
         self.epoch_seconds: list[float] = []
         self._notes = EpochNotes()
@@ -116,6 +118,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         if self.weighting is not None and self.start_epoch == 0:
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
         self._unsaved = self.best_epoch < 0
+        self._data = interactions_of(train_data._dataset)
         try:
             return super().fit(train_data, valid_data, *args, **kwargs)
         finally:
@@ -190,6 +193,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             optimizer=self.optimizer.state_dict(),
             weighting={} if self.weighting is None else self.weighting.state_dict(),
             rng=capture_rng(self._generators()),
+            data=self._data,
         )
 
     def take_up(self, state: TrainingState) -> None:
@@ -241,8 +245,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         if train_data is None:
             raise UsageError("resume_checkpoint needs train_data, to go on with its random state")
         path = str(resume_file)
-        settings = None if self.weighting is None else self.weighting.settings
-        found, state = load_training(path, self.config, self.bare_model, settings, self.device)
+        self._data = interactions_of(train_data._dataset)
+        found, state = load_training(path, self.config, self.bare_model, self._data, self.device)
         load_model(self.bare_model, found)
         self.loader_of(train_data)
         self.take_up(state)
