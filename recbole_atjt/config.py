@@ -209,7 +209,13 @@ def _keys_of_others(given: Iterable[str]) -> set[str]:
 
 
 def _refuse_unknown_keys(given: Mapping[str, Any], model_class: type) -> None:
-    ours = {item.key for item in explained_keys()} | {"model", "dataset", "config_files"}
+    for key in ("config_file", "config_files"):
+        if key in given:
+            raise UsageError(
+                f"key '{key}' is none of a run: name files by --config_files on the command line, "
+                "or as config_file_list in Python"
+            )
+    ours = {item.key for item in explained_keys()} | {"model", "dataset"}
     unknown = [key for key in given if key not in ours]
     if not unknown:
         return

@@ -78,6 +78,22 @@ def remember_vocabulary() -> None:
             }
 
 
+def refuse_weighted_models() -> None:
+    """Ask a model whether a trainer can train it (``trainer/trainer.py:111``).
+
+    RecBole's trainers would train a weighted model, but neither its recognisers nor its schedule.
+    A model's method ``require_trainer`` raises where it is not for this one.
+    """
+    from recbole.trainer import Trainer
+
+    @override(Trainer, "__init__")
+    def initialize(original: Callable[..., None], trainer: Any, config: Any, model: Any) -> None:
+        require = getattr(model, "require_trainer", None)
+        if require is not None:
+            require(trainer)
+        original(trainer, config, model)
+
+
 def fields_read(model: Any) -> Callable[[str], bool]:
     """Tell of which columns a model reads the numbers: the items', and others if it has them.
 

@@ -6,6 +6,7 @@ import functools
 
 from recbole_atjt.host.extensions import (
     give_users_to_other_autoencoders,
+    refuse_weighted_models,
     remember_normalized_ranges,
     remember_vocabulary,
 )
@@ -53,3 +54,4 @@ def apply() -> None:
     give_users_to_other_autoencoders()
     remember_normalized_ranges()
     remember_vocabulary()
+    refuse_weighted_models()

@@ -58,7 +58,7 @@ def pretrain(config: Any, train_data: Any, path: Path) -> None:
     logger = logging.getLogger()
     logger.info(f"{config['model']}: {config['pretrain_epochs']} epochs of pretraining")
     model = config.model_class(config, train_data._dataset).to(config["device"])
-    trainer = DenoisingTrainer(config, model)
+    trainer = DenoisingTrainer(with_values(config, weighting="none"), model)
     trainer.epochs = config["pretrain_epochs"]
     trainer.fit(train_data, saved=False, show_progress=config["show_progress"])
     meta = {key: config[key] for key in ("model", "dataset", "seed")}

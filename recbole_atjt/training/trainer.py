@@ -22,6 +22,7 @@ from recbole_atjt.host.vocabulary import interactions_of
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
+from recbole_atjt.training.choice import active_weighting, refuse_misspelt
 from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
 from recbole_atjt.training.notes import EpochNotes, Progress
@@ -40,12 +41,15 @@ class DenoisingTrainer(EvaluatingTrainer):
         model: A :class:`DenoisingRecommender`, or any RecBole model.
 
     Raises:
-        UsageError: A model that is trained in stages, which has a trainer of its own.
+        UsageError: A model that is trained in stages, which has a trainer of its own, or a
+            misspelt key of ours.
     """
 
     start_epoch: int
     #: Whether it trains models in stages.
     trains_in_stages = False
+    #: Whether it trains weighted models.
+    trains_weighted = True
 
     def __init__(self, config: Any, model: nn.Module) -> None:
         bare = getattr(model, "recommender", model)
@@ -54,6 +58,7 @@ class DenoisingTrainer(EvaluatingTrainer):
                 f"model={type(bare).__name__} is trained in stages: use "
                 "recbole_atjt.StagedTrainer, or recbole_atjt.assemble, which chooses it"
             )
+        refuse_misspelt(config)
         super().__init__(config, model)
         self.best_epoch = -1
         self._data = ""
@@ -111,8 +116,10 @@ class DenoisingTrainer(EvaluatingTrainer):
         """Train as RecBole does; a strategy that trains alone first (DNR) does so before.
 
         Raises:
-            UsageError: A strategy learns from a validation that there is not.
+            UsageError: A strategy learns from a validation that there is not, or the config names
+                one and the model is not wrapped.
         """
+        self.logger.info(active_weighting(self.config, self.weighting))
         if self._reward is not None:
             self._reward.require(self.config, valid_data)
         if self.weighting is not None and self.start_epoch == 0:
