@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.sampler import KGSampler
 from recbole.utils import EvaluatorType, ModelType
 
+from recbole_atjt.data.checked import checked
 from recbole_atjt.data.clean import drop_false_positives, require_clean_columns
 from recbole_atjt.data.dataset import (
     ContextWindowDataset,
@@ -85,7 +87,7 @@ def create_dataset(config: Any) -> Any:
             require_columns(config, ["TIME_FIELD"], f"eval_args order TO and split {kind}: ")
     require_clean_columns(config)
     try:
-        return chosen(config)
+        return checked(chosen)(config)
     except ValueError as error:
         if "feat is empty" not in str(error):
             raise
@@ -139,6 +141,8 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     _refuse_empty_parts(config, parts)
     parts = plant(config, parts)
     clean = drop_false_positives(config, parts)
+    sizes = ", ".join(f"{len(part)} for {name}" for name, part in zip(PARTS, clean))
+    getLogger().info(f"{config['dataset']}: {sizes}")
     try:
         samplers = _create_samplers(config, dataset, parts, clean)
     except ValueError as error:  # a user without a negative item

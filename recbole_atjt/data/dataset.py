@@ -50,6 +50,7 @@ class WindowedDataset(SplitDataset):
         self._has_lists = bool(config["benchmark_filename"]) and ready in loaded_columns(config)
         if not self._has_lists:
             require_columns(config, ["TIME_FIELD"], f"{config['model']} needs a time field: ")
+            self.reads_time = True
         super()._load_data(token, dataset_path)
 
     def _benchmark_presets(self) -> None:

@@ -184,6 +184,31 @@ def read_header(file: Path, field_separator: str = "\t", encoding: str = "utf-8"
     return names
 
 
+def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> None:
+    """Check that rows have as many fields as the header; longer ones would shift every column.
+
+    Args:
+        file: An atomic file.
+        field_separator: Separator of the columns.
+        encoding: Encoding of the file.
+        whole: Whether rows may not be shorter, either, as that of a file that was cut off.
+
+    Raises:
+        UsageError: A row is longer or shorter, or the file has another encoding; names the line.
+    """
+    try:
+        with file.open(encoding=encoding) as lines:
+            fields = next(lines, "").count(field_separator)
+            for number, line in enumerate(lines, start=2):
+                found = line.count(field_separator)
+                if found != fields and (found > fields or (whole and line != "\n")):
+                    raise UsageError(
+                        f"{file} line {number} has {found + 1} fields, the header {fields + 1}"
+                    )
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
+
+
 def loaded_columns(config: Any) -> list[str]:
     """Return the interaction columns that RecBole will load, by ``load_col`` and ``unload_col``."""
     offered = _offered_columns(config)

@@ -10,6 +10,7 @@ from recbole_atjt.host.extensions import (
     remember_normalized_ranges,
     remember_vocabulary,
 )
+from recbole_atjt.host.repairs.files import read_plain_text, sort_by_exact_times
 from recbole_atjt.host.repairs.libraries import (
     keep_counts_of_training_data,
     keep_numpy_names,
@@ -40,6 +41,8 @@ def apply() -> None:
     restore_numpy_aliases()
     keep_numpy_names()
     load_missing_sequences()
+    read_plain_text()
+    sort_by_exact_times()
     fill_missing_values()
     remap_token_sequences()
     split_float_sequences()
