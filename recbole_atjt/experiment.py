@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -19,6 +20,7 @@ from recbole_atjt.assembly import Assembled, assemble
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
+from recbole_atjt.host.repairs.disk import keep_quiet
 from recbole_atjt.report.folder import in_use, new_folder
 from recbole_atjt.report.reading import earlier_runs
 from recbole_atjt.report.result import ExperimentResult, RunResult
@@ -30,6 +32,9 @@ from recbole_atjt.weighting.table import find_strategy
 
 #: Items that are named as held most responsible for noise.
 SUSPECTS = 10
+CHECKPOINTS = "checkpoints"
+"""Folder of the best models in a call's folder."""
+
 #: Handlers of the run's log.
 _LOG: list[logging.Handler] = []
 
@@ -38,6 +43,17 @@ class Interrupted(AtjtError):
     """Training was interrupted from the keyboard; says what was saved."""
 
     exit_code = 130
+
+
+class Unwritten(AtjtError):
+    """A run has finished and result.json can't be written; ``result`` has all runs."""
+
+    def __init__(self, result: ExperimentResult, error: OSError) -> None:
+        super().__init__(
+            f"{result.path} can't be written: {error.strerror}; the best models are kept in "
+            f"{result.output_dir / CHECKPOINTS}"
+        )
+        self.result = result
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,7 @@ def run(
         UsageError: Wrong usage, found before anything is trained where that is possible.
         TrainingError: Training could not go on.
         Interrupted: Ctrl-C.
+        Unwritten: The disk refused result.json; the error has the results.
     """
     cells = [
         Cell(*chosen)
@@ -133,6 +150,7 @@ def _refuse_kept(configs: Sequence[DenoisingConfig], result: ExperimentResult) -
 
 
 def _make_all(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
+    lost: OSError | None = None
     for number, config in enumerate(configs, start=1):
         try:
             _start_log(config)
@@ -148,7 +166,17 @@ def _make_all(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> N
         except KeyboardInterrupt as error:
             kept = f"; {len(result.runs)} finished in {result.path}" if result.runs else ""
             raise Interrupted(current.interruption() + kept) from error
-        result.write()
+        except AtjtError as error:
+            if lost is None:
+                raise
+            raise Unwritten(result, lost) from error
+        try:
+            result.write()
+            lost = None
+        except OSError as error:  # the next run may find more room
+            lost = error
+    if lost is not None:
+        raise Unwritten(result, lost)
 
 
 def name_of(config: Any) -> str:
@@ -158,7 +186,7 @@ def name_of(config: Any) -> str:
 
 def checkpoint_of(folder: Path, name: str) -> Path:
     """Return where the best model of a run is kept."""
-    return folder / "checkpoints" / f"{name}.safetensors"
+    return folder / CHECKPOINTS / f"{name}.safetensors"
 
 
 def _start_log(config: DenoisingConfig) -> None:
@@ -171,9 +199,11 @@ def _start_log(config: DenoisingConfig) -> None:
         return
     for handler in _LOG:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
     init_logger(config)
     _LOG[:] = root.handlers
+    keep_quiet(_LOG)
 
 
 def _listed(value: Any) -> list[Any]:

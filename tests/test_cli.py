@@ -184,7 +184,10 @@ DATA: dict[str, tuple[list[tuple[Any, ...]], str]] = {
         [(u, u % 3 + t, 3, t) for u in range(9) for t in range(2)],
         "leaves nothing for valid of dataset 'data'",
     ),
-    "words for time": ([(1, 2, 3, "noon"), (1, 3, 3, "dusk")], "dataset 'data': "),
+    "words for time": (
+        [(1, 2, 3, "noon"), (1, 3, 3, "dusk")],
+        "a value of column 'timestamp:float' is no number",
+    ),
 }
 
 

@@ -74,9 +74,13 @@ def run(arguments: Sequence[str]) -> int:
     chosen = {**DEFAULTS, **named}
     if "weighting" not in named:
         chosen["weighting"] = _default_weighting(chosen["model"])
-    result = experiment.run(
-        **chosen, config_file_list=files, config_dict=values, output_dir=output_dir
-    )
+    try:
+        result = experiment.run(
+            **chosen, config_file_list=files, config_dict=values, output_dir=output_dir
+        )
+    except experiment.Unwritten as error:
+        print(f"\n{comparison(error.result.everything)}\n")
+        raise
     print(f"\n{comparison(result.everything)}\n\nresult: {result.path}")
     if with_page:
         print(f"page: {write_page(result.everything, result.output_dir / PAGE)}")

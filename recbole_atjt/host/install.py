@@ -10,6 +10,7 @@ from recbole_atjt.host.extensions import (
     remember_normalized_ranges,
     remember_vocabulary,
 )
+from recbole_atjt.host.repairs.disk import go_on_without_figures
 from recbole_atjt.host.repairs.files import read_plain_text, sort_by_exact_times
 from recbole_atjt.host.repairs.libraries import (
     keep_counts_of_training_data,
@@ -43,6 +44,7 @@ def apply() -> None:
     load_missing_sequences()
     read_plain_text()
     sort_by_exact_times()
+    go_on_without_figures()
     fill_missing_values()
     remap_token_sequences()
     split_float_sequences()

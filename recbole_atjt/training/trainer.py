@@ -222,8 +222,11 @@ class DenoisingTrainer(EvaluatingTrainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = kwargs.pop("saved_model_file", self.saved_model_file)
+        try:
+            save_training(str(path), self.config, self.bare_model, self.state(epoch))
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self.what_is_saved()}") from error
         self.best_epoch, self._unsaved = epoch, False
-        save_training(str(path), self.config, self.bare_model, self.state(epoch))
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
 
