@@ -105,7 +105,7 @@ class DenoisingConfig(Config):
             raise UsageError("model is missing: give --model=NAME, such as --model=SASRec")
         if dataset is None and "dataset" not in self.external_config_dict:
             raise UsageError("dataset is missing: give --dataset=NAME, such as --dataset=ml-100k")
-        model_class = find_model(model) if isinstance(model, str) else model
+        model_class = model if isinstance(model, type) else find_model(model)
         _refuse_unknown_keys(self.external_config_dict, model_class)
         named = str(dataset or self.external_config_dict.get("dataset"))
         if Path(named).name != named:

@@ -21,6 +21,7 @@ from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
 from recbole_atjt.host.repairs.disk import keep_quiet
+from recbole_atjt.host.sizes import memory_in_one_line
 from recbole_atjt.report.folder import in_use, new_folder
 from recbole_atjt.report.reading import earlier_runs
 from recbole_atjt.report.result import ExperimentResult, RunResult
@@ -235,9 +236,10 @@ class _Run:
         trainer.saved_model_file = str(self.path)
         prepared = perf_counter()
         show = self.config["show_progress"]
-        trainer.fit(ready.train_data, ready.valid_data, show_progress=show)
-        valid = trainer.evaluate(ready.valid_data, show_progress=show)
-        test = trainer.evaluate(ready.test_data, load_best_model=False, show_progress=show)
+        with memory_in_one_line(self.config):
+            trainer.fit(ready.train_data, ready.valid_data, show_progress=show)
+            valid = trainer.evaluate(ready.valid_data, show_progress=show)
+            test = trainer.evaluate(ready.test_data, load_best_model=False, show_progress=show)
         done = perf_counter()
         epochs = trainer.epoch_seconds
         seconds = {

@@ -6,6 +6,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import recbole.data.dataset as recbole_datasets
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.data.utils import create_samplers, get_dataloader
@@ -25,6 +26,7 @@ from recbole_atjt.data.files import ensure_files, require_columns
 from recbole_atjt.data.ranking import ranking_loader
 from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
 from recbole_atjt.errors import UsageError
+from recbole_atjt.host.sizes import refuse_sizes
 from recbole_atjt.host.traits import traits_of
 from recbole_atjt.noise.planting import plant
 
@@ -137,6 +139,7 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     Raises:
         UsageError: The split leaves a part empty that should not be.
     """
+    refuse_sizes(config, dataset.item_num - 1, _longest(config, dataset))
     parts = dataset.build()
     _refuse_empty_parts(config, parts)
     parts = plant(config, parts)
@@ -157,6 +160,14 @@ def prepare_loaders(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         loader = ranking_loader(config, part, get_dataloader(config, phase))
         loaders.append(loader(config, part, sampler, shuffle=False))
     return loaders[0], loaders[1], loaders[2]
+
+
+def _longest(config: Any, dataset: Any) -> int:
+    """Count the interactions of the user who has most; what ready lists hold is not known."""
+    if config["ITEM_ID_FIELD"] + (config["LIST_SUFFIX"] or "_list") in dataset.field2type:
+        return int(config["MAX_ITEM_LIST_LENGTH"] or 0)
+    users = np.asarray(dataset.inter_feat[dataset.uid_field])
+    return int(np.unique(users, return_counts=True)[1].max()) if len(users) else 0
 
 
 def _create_samplers(config: Any, dataset: Any, parts: list[Any], clean: list[Any]) -> list[Any]:

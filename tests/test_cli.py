@@ -178,15 +178,18 @@ def written(name: str, rows: list[tuple[Any, ...]], columns: str = "") -> str:
 
 DATA: dict[str, tuple[list[tuple[Any, ...]], str]] = {
     "nothing": ([], "nothing is left of dataset 'nothing'"),
-    "one user": ([(1, item, 3, item) for item in range(9)], "atjt_groups=2 is more than the 1"),
-    "single clicks": ([(u, u, 3, u) for u in range(9)], "no user has two interactions"),
+    "one user": (
+        [(1, item, 3, item) for item in range(12)],
+        "the 1 users with training sequences: use another",
+    ),
+    "single clicks": ([(u, u, 3, u) for u in range(12)], "no user has two interactions"),
     "no validation": (
         [(u, u % 3 + t, 3, t) for u in range(9) for t in range(2)],
         "leaves nothing for valid of dataset 'data'",
     ),
     "words for time": (
         [(1, 2, 3, "noon"), (1, 3, 3, "dusk")],
-        "a value of column 'timestamp:float' is no number",
+        "column 'timestamp:float' is no number",
     ),
 }
 

@@ -169,7 +169,7 @@ def read_header(file: Path, field_separator: str = "\t", encoding: str = "utf-8"
     try:
         with open(file, encoding=encoding) as lines:
             header = lines.readline().rstrip("\n")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
     types = [feature_type.value for feature_type in FeatureType]
     names = []
@@ -205,7 +205,7 @@ def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> 
                     raise UsageError(
                         f"{file} line {number} has {found + 1} fields, the header {fields + 1}"
                     )
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
 
 

@@ -53,6 +53,8 @@ def find_model(name: str) -> type[AbstractRecommender]:
         UsageError: No such model, or one of a family that is not trained here.
     """
     known = registered_models()
+    if not isinstance(name, str):
+        raise UsageError(f"model={name} is no name: use a model of RecBole 1.2.1, such as SASRec")
     if name in known:
         _refuse_own_training(name, known[name])
         return known[name]

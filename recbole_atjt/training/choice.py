@@ -7,6 +7,8 @@ from typing import Any
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.keys import recbole_keys
+from recbole_atjt.model.table import model_keys
+from recbole_atjt.settings.explained import declared_keys
 from recbole_atjt.weighting.base import Weighting
 from recbole_atjt.weighting.keys import explained_keys
 from recbole_atjt.weighting.table import find_strategy, weighting_of
@@ -43,8 +45,12 @@ def refuse_misspelt(config: Any) -> None:
         UsageError: Names the key and the one that is meant.
     """
     ours = {item.key for item in explained_keys()}
+    known = ours | recbole_keys() | {item.key for item in model_keys()}
+    declared = getattr(getattr(config, "model_class", None), "settings_class", None)
+    if declared is not None:
+        known |= {item.key for item in declared_keys(declared)}
     for key in getattr(config, "external_config_dict", {}):
-        if key in ours or key in recbole_keys():
+        if key in known:
             continue
         meant = difflib.get_close_matches(str(key), ours, n=1, cutoff=_ALIKE)
         if meant:
