@@ -45,6 +45,8 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "RecBole does not offer this combination of settings"
     text = " ".join(str(error).split())
+    if isinstance(error, ZeroDivisionError):
+        return f"{text}: a size, a ratio or a length among the settings is too small"
     if isinstance(error, _CLEAR_ALONE) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

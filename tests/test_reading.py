@@ -217,3 +217,37 @@ def test_a_ready_split_with_an_empty_name_is_refused() -> None:
     refused(
         r"small\.valid\.inter: row 19 has no item_id", benchmark_filename=["train", "valid", "test"]
     )
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["item_id_list:token_seq", "timestamp_list:float", "item_length:float", "neg_item_id:token"],
+)
+@pytest.mark.parametrize("model", ["GRU4Rec", "DIN"])
+def test_columns_in_whose_place_histories_are_put_are_refused(column: str, model: str) -> None:
+    write([f"{row}\t1" for row in ROWS], f"{HEAD}\t{column}")
+    name = column.split(":")[0]
+    refused(f"column '{name}' of the interactions has the name of one that is made", model)
+    assert read(model, unload_col={"inter": [name]}, load_col=None).item_num == 8
+
+
+def test_a_column_may_be_named_after_a_ready_split() -> None:
+    write([f"{row}\t1" for row in ROWS], f"{HEAD}\tnumber of the ready split:float")
+    assert len(read().build()[2]) == 3
+
+
+def test_a_column_that_is_named_twice_is_refused() -> None:
+    write([f"{row}\tx" for row in ROWS], f"{HEAD}\tuser_id:token")
+    refused(r"small\.inter: the header names column 'user_id' twice")
+
+
+def test_a_file_of_items_without_any_is_refused() -> None:
+    write(ROWS, item=["item_id:token\tclass:token_seq"])
+    refused(r"small\.item has no row below its header: fill it, or remove it")
+
+
+@pytest.mark.parametrize("model", ["GRU4Rec", "SASRecF"])
+def test_items_that_the_item_file_lacks_may_be_kept(model: str) -> None:
+    write(ROWS, item=["item_id:token\tclass:token", *(f"i{number}\tx" for number in range(4))])
+    changes = {"filter_inter_by_user_or_item": False, "selected_features": ["class"]}
+    assert read(model, **changes).item_num == 8

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
-from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
+from recbole_atjt.checkpoint.file import _checksum, load_checkpoint, save_checkpoint
 from recbole_atjt.checkpoint.model import load_model
 from tests.models import data_path
 from tests.runs import LEAVE_ONE_OUT, assemble, fit
@@ -247,3 +249,78 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line() -> None:
     trainer.saved_model_file = "/proc/no/such.safetensors"
     with pytest.raises(TrainingError, match=r"/proc/no"):
         trainer.fit(train_data, verbose=False)
+
+
+def forged(path: Path, change: Any) -> str:
+    """Write a checkpoint with a valid checksum and something else in it."""
+    found = load_checkpoint(path)
+    parts = {
+        "model_state": dict(found.model_state),
+        "meta": copy.deepcopy(found.meta),
+        "optimizers": copy.deepcopy(found.optimizers),
+        "tensors": dict(found.tensors),
+    }
+    change(parts)
+    save_checkpoint("forged.safetensors", parts.pop("model_state"), **parts)
+    return "forged.safetensors"
+
+
+def without(*names: str) -> Any:
+    def change(parts: dict[str, Any]) -> None:
+        inner = parts
+        for name in names[:-1]:
+            inner = inner[name]
+        del inner[names[-1]]
+
+    return change
+
+
+def instead(value: Any, *names: str) -> Any:
+    def change(parts: dict[str, Any]) -> None:
+        inner = parts
+        for name in names[:-1]:
+            inner = inner[name]
+        inner[names[-1]] = value
+
+    return change
+
+
+FORGED = [
+    *(
+        without("meta", name)
+        for name in ("config", "epoch", "cur_step", "best_valid_score", "data")
+    ),
+    *(instead(value, "meta", "config") for value in (None, 5, [], {"model": []})),
+    *(without("meta", "rng", name) for name in ("torch", "numpy", "python", "generators")),
+    *(instead(value, "meta", "rng") for value in (None, 5, {}, [1])),
+    instead(torch.zeros(3), "meta", "rng", "torch"),
+    instead("x", "meta", "epoch"),
+    instead({"state": {}, "param_groups": []}, "optimizers", "trainer", "recommender"),
+    instead(5, "optimizers", "trainer"),
+    instead({}, "tensors"),
+    instead(5, "meta", "built_for"),
+    instead({"tokens": 5, "history": 10}, "meta", "built_for"),
+    instead(5, "meta", "other"),
+    lambda parts: parts["meta"].clear(),
+]
+
+
+@pytest.mark.parametrize("number", range(len(FORGED)))
+def test_a_forged_checkpoint_is_one_line(checkpoint: Path, number: int) -> None:
+    path = forged(checkpoint, FORGED[number])
+    config, (train_data, valid_data, _), built = assemble("SASRec", weighting="atjt")
+    trainer = DenoisingTrainer(config, built)
+    with pytest.raises(UsageError) as caught:
+        trainer.resume_checkpoint(path, train_data)
+    assert "\n" not in str(caught.value)
+    with suppress(UsageError):  # what an evaluation does not read may be missing
+        trainer.evaluate(valid_data, model_file=path)
+
+
+@pytest.mark.parametrize("header", ["[]", "5", "{}", '{"meta": 5, "optimizers": {}}', "[" * 9000])
+def test_a_forged_header_is_one_line(header: str) -> None:
+    store = {"model.weight": torch.ones(2)}
+    metadata = {"recbole_atjt": header, "version": "1", "checksum": _checksum(header, store)}
+    save_file(store, "forged.safetensors", metadata=metadata)
+    with pytest.raises(UsageError, match=r"forged\.safetensors has not the form of a checkpoint"):
+        load_checkpoint("forged.safetensors")

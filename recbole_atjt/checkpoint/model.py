@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_atjt.checkpoint.codec import describe
-from recbole_atjt.checkpoint.file import Checkpoint, PathLike, save_checkpoint
+from recbole_atjt.checkpoint.file import Checkpoint, PathLike, save_checkpoint, well_formed
 from recbole_atjt.errors import TrainingError, UsageError
 from recbole_atjt.host.extensions import fields_read
 
@@ -80,10 +80,12 @@ def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:
                 f"{type(model).__name__}: '{name}' is {theirs} there and {ours} here; "
                 "use the same model, dataset and settings"
             )
-    refuse_other_data(model, checkpoint)
+    with well_formed("the checkpoint"):
+        refuse_other_data(model, checkpoint)
+        other = dict(checkpoint.meta.get("other", {}))
     model.load_state_dict(checkpoint.model_state)
     device = next((tensor.device for tensor in own.values()), torch.device("cpu"))
-    for name, value in checkpoint.meta.get("other", {}).items():
+    for name, value in other.items():
         setattr(model, name, value.to(device) if isinstance(value, Tensor) else value)
 
 

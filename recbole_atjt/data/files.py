@@ -180,6 +180,8 @@ def read_header(file: Path, field_separator: str = "\t", encoding: str = "utf-8"
                 f"{file}: column '{column}' of the header is not name:type with a type of "
                 f"{', '.join(types)}, separated by {field_separator!r}"
             )
+        if name in names:
+            raise UsageError(f"{file}: the header names column '{name}' twice")
         names.append(name)
     return names
 
@@ -198,13 +200,15 @@ def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> 
     """
     try:
         with file.open(encoding=encoding) as lines:
-            fields = next(lines, "").count(field_separator)
+            fields, number = next(lines, "").count(field_separator), 1
             for number, line in enumerate(lines, start=2):
                 found = line.count(field_separator)
                 if found != fields and (found > fields or (whole and line != "\n")):
                     raise UsageError(
                         f"{file} line {number} has {found + 1} fields, the header {fields + 1}"
                     )
+            if number == 1 and not whole:
+                raise UsageError(f"{file} has no row below its header: fill it, or remove it")
     except UnicodeError as error:
         raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
 

@@ -10,7 +10,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.trainer import Trainer
 from torch import Tensor, nn
 
-from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint
+from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint, well_formed
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.checkpoint.settings import refuse_other_evaluation
 from recbole_atjt.evaluation.revised import RevisedValidation
@@ -51,11 +51,12 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
 
     def _load_best(self, path: str) -> None:
         loaded = load_checkpoint(path, device=self.device)
-        self._refuse_unfinished(path, loaded)
-        stored = loaded.meta.get("config")
-        if isinstance(stored, dict):
-            for line in refuse_other_evaluation(path, stored, self.config):
-                self.logger.warning(line)
+        with well_formed(path):
+            self._refuse_unfinished(path, loaded)
+            stored = loaded.meta.get("config")
+            if isinstance(stored, dict):
+                for line in refuse_other_evaluation(path, stored, self.config):
+                    self.logger.warning(line)
         load_model(self.bare_model, loaded)
         self.logger.info(f"Loading model structure and parameters from {path}")
 

@@ -9,7 +9,8 @@ import torch
 from recbole.utils import set_color
 from torch import nn
 
-from recbole_atjt.checkpoint.model import load_model
+from recbole_atjt.checkpoint.file import well_formed
+from recbole_atjt.checkpoint.model import load_model, other_parameters
 from recbole_atjt.checkpoint.run import (
     TrainingState,
     load_training,
@@ -126,10 +127,19 @@ class DenoisingTrainer(EvaluatingTrainer):
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
         self._unsaved = self.best_epoch < 0
         self._data = interactions_of(train_data._dataset)
+        if kwargs.get("saved", True):
+            self._require_keeping()
         try:
             return super().fit(train_data, valid_data, *args, **kwargs)
         finally:
             self.tensorboard.close()
+
+    def _require_keeping(self) -> None:
+        """Refuse a model whose best state could not be written after it was trained."""
+        try:
+            other_parameters(self.bare_model)
+        except TrainingError as error:
+            raise UsageError(f"{error}: use another model") from error
 
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
@@ -256,10 +266,13 @@ class DenoisingTrainer(EvaluatingTrainer):
             raise UsageError("resume_checkpoint needs train_data, to go on with its random state")
         path = str(resume_file)
         self._data = interactions_of(train_data._dataset)
-        found, state = load_training(path, self.config, self.bare_model, self._data, self.device)
-        load_model(self.bare_model, found)
-        self.loader_of(train_data)
-        self.take_up(state)
+        with well_formed(path):
+            found, state = load_training(
+                path, self.config, self.bare_model, self._data, self.device
+            )
+            load_model(self.bare_model, found)
+            self.loader_of(train_data)
+            self.take_up(state)
         self.saved_model_file = path
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
