@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.plain import plain_config
+from recbole_atjt.settings.declared import declared_by
 from recbole_atjt.settings.explained import declared_keys
 from recbole_atjt.weighting.table import STRATEGIES, strategy_keys, weighting_of
 
@@ -109,7 +110,7 @@ def refuse_other_training(path: str, stored: Mapping[str, Any], config: Any, mod
     """
     own = {item.key for item in strategy_keys(weighting_of(config))}
     free = _OF_THE_MACHINE | (_keys_of_strategies() - own)
-    declared = getattr(model, "settings_class", None)
+    declared = declared_by(type(model))
     if declared is not None:
         free |= {item.key for item in declared_keys(declared) if "epochs" in item.key}
     _refuse(path, (each for each in _differences(stored, config) if _root(each) not in free))

@@ -21,7 +21,8 @@ usage: run_atjt.py [train] [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAM
 Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset and
 config files: SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml.
 
-  --model         RecBole model (any general, sequential or context-aware one), AEL or MF [SASRec]
+  --model         RecBole model (any general, sequential or context-aware one), AEL, MF, or
+                  module:Class of your own [SASRec]
   --dataset       RecBole dataset: ml-100k, one RecBole can download, or a folder under data_path
                   [ml-100k]
   --weighting     strategies to compare: {strategies} [none,atjt]

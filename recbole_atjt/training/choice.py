@@ -8,6 +8,7 @@ from typing import Any
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.keys import recbole_keys
 from recbole_atjt.model.table import model_keys
+from recbole_atjt.settings.declared import declared_by
 from recbole_atjt.settings.explained import declared_keys
 from recbole_atjt.weighting.base import Weighting
 from recbole_atjt.weighting.keys import explained_keys
@@ -46,7 +47,7 @@ def refuse_misspelt(config: Any) -> None:
     """
     ours = {item.key for item in explained_keys()}
     known = ours | recbole_keys() | {item.key for item in model_keys()}
-    declared = getattr(getattr(config, "model_class", None), "settings_class", None)
+    declared = declared_by(getattr(config, "model_class", object))
     if declared is not None:
         known |= {item.key for item in declared_keys(declared)}
     for key in getattr(config, "external_config_dict", {}):
