@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -17,11 +19,22 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_logger
 
 from recbole_atjt.assembly import Assembled, assemble
+from recbole_atjt.checkpoint.settings import OF_THE_MACHINE
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
 from recbole_atjt.host.repairs.disk import keep_quiet
 from recbole_atjt.host.sizes import memory_in_one_line
+from recbole_atjt.model.table import registered_models
+from recbole_atjt.report.calls import (
+    CALLS,
+    Planned,
+    files_of,
+    named_model,
+    read_calls,
+    texts_of,
+    write_calls,
+)
 from recbole_atjt.report.folder import in_use, new_folder
 from recbole_atjt.report.reading import earlier_runs
 from recbole_atjt.report.result import ExperimentResult, RunResult
@@ -30,6 +43,9 @@ from recbole_atjt.report.weights import learned_weights, measure_weights
 from recbole_atjt.training.trainer import DenoisingTrainer
 from recbole_atjt.version import versions
 from recbole_atjt.weighting.table import find_strategy
+
+ASK_AGAIN = 5.0
+"""Seconds after which SIGTERM is raised again, if a library has swallowed it."""
 
 #: Items that are named as held most responsible for noise.
 SUSPECTS = 10
@@ -44,6 +60,41 @@ class Interrupted(AtjtError):
     """Training was interrupted from the keyboard; says what was saved."""
 
     exit_code = 130
+
+
+class Terminated(AtjtError):
+    """The system asked the process to end (SIGTERM); says what was saved."""
+
+    exit_code = 143
+
+
+class Termination(KeyboardInterrupt):
+    """What the command raises at SIGTERM, wherever it is."""
+
+
+@contextmanager
+def ending_at_sigterm() -> Iterator[None]:
+    """Let SIGTERM end what runs in the block as Ctrl-C does; in the main thread, that is."""
+
+    def end(*_: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, ASK_AGAIN)  # where it is raised, it may be swallowed
+        raise Termination
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGALRM)}
+    try:
+        yield
+    finally:
+        _ask_no_more()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _ask_no_more() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class Unwritten(AtjtError):
@@ -84,6 +135,7 @@ def run(
     config_file_list: Sequence[str] | None = None,
     config_dict: Mapping[str, Any] | None = None,
     output_dir: str | Path | None = None,
+    resume: str | Path | None = None,
 ) -> ExperimentResult:
     """Train and evaluate; a list for one of the first four means one run for each of its entries.
 
@@ -96,6 +148,9 @@ def run(
         config_dict: RecBole's and our keys.
         output_dir: Where result.json and the checkpoints go; by default a new folder,
             ``runs/<model>-<dataset>-<time>``. What it holds of earlier calls is kept.
+        resume: An ``output_dir`` whose unfinished runs are gone on with, by the settings that they
+            were begun with; beside it only ``config_dict`` may be given, with keys that change
+            no result.
 
     Returns:
         All runs; result.json is written after each of them.
@@ -106,6 +161,13 @@ def run(
         Interrupted: Ctrl-C.
         Unwritten: The disk refused result.json; the error has the results.
     """
+    if resume is not None:
+        others = (model, dataset, weighting, seed, config_file_list, output_dir)
+        if any(other is not None for other in others):
+            raise UsageError(
+                f"resume={resume} takes model, dataset and files from there: leave out"
+            )
+        return _resume(Path(resume), config_dict or {})
     cells = [
         Cell(*chosen)
         for chosen in product(*map(_listed, (model, dataset)), _listed(weighting), _listed(seed))
@@ -125,8 +187,55 @@ def run(
     with in_use(Path(output_dir)):
         result = ExperimentResult(Path(output_dir), earlier=earlier_runs(output_dir))
         _refuse_kept(configs, result)
+        write_calls(result.output_dir, _planned(cells, configs, config_file_list, config_dict))
         _make_all(configs, result)
     return result
+
+
+def _planned(
+    cells: Sequence[Cell],
+    configs: Sequence[DenoisingConfig],
+    files: Sequence[str] | None,
+    given: Mapping[str, Any] | None,
+) -> list[Planned]:
+    texts, known = texts_of(files), registered_models()
+    return [
+        Planned(
+            name_of(config),
+            named_model(cell.model, known),
+            cell.dataset,
+            texts,
+            _values(cell, given),
+        )
+        for cell, config in zip(cells, configs)
+    ]
+
+
+def _resume(folder: Path, given: Mapping[str, Any]) -> ExperimentResult:
+    for key in given:
+        if key not in OF_THE_MACHINE - {"epochs"}:
+            raise UsageError(f"resume={folder} goes on by its own settings: leave {key} out")
+    planned = read_calls(folder)
+    with in_use(folder):
+        names = [each.name for each in planned]
+        result = ExperimentResult(folder, earlier=earlier_runs(folder), order=names)
+        finished = {each.name for each in result.earlier}
+        configs = [_config_of(each, given) for each in planned if each.name not in finished]
+        _make_all(configs, result, resumed=True)
+    return result
+
+
+def _config_of(planned: Planned, given: Mapping[str, Any]) -> DenoisingConfig:
+    if planned.model is None:
+        raise UsageError(
+            f"{planned.name} has a class of a script for a model: put it into a module"
+        )
+    with files_of(planned) as files:
+        values = {**planned.given, **given}
+        config = DenoisingConfig(planned.model or None, planned.dataset, files, values)
+    if name_of(config) != planned.name:
+        raise UsageError(f"{planned.name} is {name_of(config)} by the settings of {CALLS}")
+    return config
 
 
 def _refuse_alike(configs: Sequence[DenoisingConfig]) -> None:
@@ -138,19 +247,19 @@ def _refuse_alike(configs: Sequence[DenoisingConfig]) -> None:
 
 def _refuse_kept(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
     """Refuse to write over what an earlier call left in the folder."""
-    finished = {
-        "-".join(map(str, (each.model, each.dataset, each.weighting, each.seed)))
-        for each in result.earlier
-    }
+    finished = {each.name for each in result.earlier}
     for name in map(name_of, configs):
         state = "has finished" if name in finished else "was begun"
         if name in finished or checkpoint_of(result.output_dir, name).exists():
             raise UsageError(
                 f"output_dir={result.output_dir}: {name} {state} there: give another folder"
+                + (f", or resume={result.output_dir} alone" if state == "was begun" else "")
             )
 
 
-def _make_all(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
+def _make_all(
+    configs: Sequence[DenoisingConfig], result: ExperimentResult, resumed: bool = False
+) -> None:
     lost: OSError | None = None
     for number, config in enumerate(configs, start=1):
         try:
@@ -161,12 +270,15 @@ def _make_all(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> N
             f"run {number} of {len(configs)}: {config['model']} on {config['dataset']}, "
             f"weighting {config['weighting']}, seed {config['seed']}"
         )
-        current = _Run(config, result.output_dir)
+        current = _Run(config, result.output_dir, resumed)
         try:
             result.runs.append(current.make())
         except KeyboardInterrupt as error:
+            if isinstance(error, Termination):
+                _ask_no_more()
             kept = f"; {len(result.runs)} finished in {result.path}" if result.runs else ""
-            raise Interrupted(current.interruption() + kept) from error
+            said = f"{current.interruption()}{kept}; go on with --resume={result.output_dir}"
+            raise (Terminated if isinstance(error, Termination) else Interrupted)(said) from error
         except AtjtError as error:
             if lost is None:
                 raise
@@ -174,6 +286,7 @@ def _make_all(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> N
         try:
             result.write()
             lost = None
+            current.last.unlink(missing_ok=True)
         except OSError as error:  # the next run may find more room
             lost = error
     if lost is not None:
@@ -214,18 +327,23 @@ def _listed(value: Any) -> list[Any]:
 def _build_config(
     cell: Cell, files: Sequence[str] | None, given: Mapping[str, Any] | None
 ) -> DenoisingConfig:
+    return DenoisingConfig(cell.model, cell.dataset, files, _values(cell, given))
+
+
+def _values(cell: Cell, given: Mapping[str, Any] | None) -> dict[str, Any]:
     changes = {"weighting": cell.weighting, "seed": cell.seed}
-    values = {**(given or {}), **{k: v for k, v in changes.items() if v is not None}}
-    return DenoisingConfig(cell.model, cell.dataset, files, values)
+    return {**(given or {}), **{k: v for k, v in changes.items() if v is not None}}
 
 
 class _Run:
     """One run, from config to result."""
 
-    def __init__(self, config: DenoisingConfig, folder: Path) -> None:
+    def __init__(self, config: DenoisingConfig, folder: Path, resumed: bool = False) -> None:
         self.config = config
         self.name = name_of(config)
         self.path = checkpoint_of(folder, self.name)
+        self.last = self.path.with_name(f"{self.name}.last.safetensors")
+        self.resumed = resumed
         self.trainer: DenoisingTrainer | None = None
 
     def make(self) -> RunResult:
@@ -234,6 +352,11 @@ class _Run:
         ready = assemble(self.config, self.path.parent)
         self.trainer = trainer = ready.trainer
         trainer.saved_model_file = str(self.path)
+        if not trainer.trains_in_stages:  # stages go on from their best epoch
+            trainer.last_model_file = str(self.last)
+        kept = self.path if trainer.trains_in_stages else self.last
+        if self.resumed and kept.exists():
+            trainer.resume_checkpoint(kept, ready.train_data)
         prepared = perf_counter()
         show = self.config["show_progress"]
         with memory_in_one_line(self.config):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class TrainingState:
         rng: States of all random generators.
         stage: Stage of a model that is trained in stages, else None.
         data: Digest of the training data's rows.
+        record: What was noted of the epochs so far.
     """
 
     epoch: int
@@ -40,6 +41,7 @@ class TrainingState:
     rng: Mapping[str, Any]
     stage: Mapping[str, Any] | None = None
     data: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_training(path: str, config: Any, model: nn.Module, state: TrainingState) -> None:
@@ -65,6 +67,7 @@ def save_training(path: str, config: Any, model: nn.Module, state: TrainingState
             "config": plain_config(config),
             "rng": state.rng,
             "data": state.data,
+            "record": state.record,
         },
         optimizers={"trainer": state.optimizer},
         tensors={f"{_WEIGHTING}{name}": value for name, value in state.weighting.items()},
@@ -116,4 +119,5 @@ def load_training(
         rng=meta["rng"],
         stage=meta.get("stage"),
         data=data,
+        record=meta["record"],
     )

@@ -16,7 +16,7 @@ Difference = tuple[str, Any, Any]
 """A key, its value then and its value now."""
 
 #: Where and how a run runs, which changes nothing of what it computes, and how long.
-_OF_THE_MACHINE = frozenset(
+OF_THE_MACHINE = frozenset(
     [
         "gpu_id",
         "use_gpu",
@@ -109,7 +109,7 @@ def refuse_other_training(path: str, stored: Mapping[str, Any], config: Any, mod
         UsageError: A setting differs; names it and both values.
     """
     own = {item.key for item in strategy_keys(weighting_of(config))}
-    free = _OF_THE_MACHINE | (_keys_of_strategies() - own)
+    free = OF_THE_MACHINE | (_keys_of_strategies() - own)
     declared = declared_by(type(model))
     if declared is not None:
         free |= {item.key for item in declared_keys(declared) if "epochs" in item.key}
@@ -130,7 +130,7 @@ def refuse_other_evaluation(path: str, stored: Mapping[str, Any], config: Any) -
     Raises:
         UsageError: A setting differs; names it and both values.
     """
-    free = _OF_THE_MACHINE | _OF_TRAINING | _keys_of_strategies()
+    free = OF_THE_MACHINE | _OF_TRAINING | _keys_of_strategies()
     if not _deals_by_seed(config["eval_args"]):
         free |= {"seed"}
     found = [each for each in _differences(stored, config) if _root(each) not in free]

@@ -63,6 +63,11 @@ class RunResult:
     gate: dict[str, float] | None = None
     progress: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """What tells it apart from the other runs of its folder."""
+        return f"{self.model}-{self.dataset}-{self.weighting}-{self.seed}"
+
 
 @dataclass
 class ExperimentResult:
@@ -72,11 +77,13 @@ class ExperimentResult:
         output_dir: Folder of result.json and of the checkpoints.
         runs: One entry a run.
         earlier: What result.json held of earlier calls.
+        order: Names of runs in the order in which they stand; others come first.
     """
 
     output_dir: Path
     runs: list[RunResult] = field(default_factory=list)
     earlier: list[RunResult] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -85,8 +92,9 @@ class ExperimentResult:
 
     @property
     def everything(self) -> list[RunResult]:
-        """All runs of the folder, earlier ones first."""
-        return [*self.earlier, *self.runs]
+        """All runs of the folder, earlier ones first unless ``order`` says otherwise."""
+        places = {name: place for place, name in enumerate(self.order)}
+        return sorted([*self.earlier, *self.runs], key=lambda run: places.get(run.name, -1))
 
     def write(self) -> None:
         """Write result.json by rename, so that it is never half; NaN and infinity become null."""

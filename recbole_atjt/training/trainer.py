@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -61,6 +63,8 @@ class DenoisingTrainer(EvaluatingTrainer):
             )
         refuse_misspelt(config)
         super().__init__(config, model)
+        #: Where the state after each epoch goes, beside the best model; None keeps none.
+        self.last_model_file: str | None = None
         self.best_epoch = -1
         self._data = ""
         self._unsaved = False  # whether a training ended that kept no model
@@ -145,6 +149,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> Any:
         batches = self.loader_of(train_data)
+        if self.last_model_file is not None and epoch_idx > self.start_epoch:
+            self._save(self.last_model_file, self.state(epoch_idx - 1))
         self.epoch, self.batch = epoch_idx, 0
         if self.weighting is not None:
             self.model.start_epoch(epoch_idx)
@@ -211,7 +217,28 @@ class DenoisingTrainer(EvaluatingTrainer):
             weighting={} if self.weighting is None else self.weighting.state_dict(),
             rng=capture_rng(self._generators()),
             data=self._data,
+            record=self._record(self.best_epoch),
         )
+
+    def _record(self, best_epoch: int) -> dict[str, Any]:
+        return {
+            "best_epoch": best_epoch,
+            "best_valid_result": dict(self.best_valid_result or {}),
+            "train_loss": dict(self.train_loss_dict),
+            "seconds": list(self.epoch_seconds),
+            "losses": dict(self._progress.losses),
+            "scores": dict(self._progress.scores),
+            "history": list(self._notes.history),
+            "complaints": list(self._notes.complaints),
+        }
+
+    def _take_up_record(self, record: Mapping[str, Any]) -> None:
+        self.best_epoch = int(record["best_epoch"])
+        self.best_valid_result = dict(record["best_valid_result"]) or None
+        self.train_loss_dict = dict(record["train_loss"])
+        self.epoch_seconds = list(record["seconds"])
+        self._progress = Progress(dict(record["losses"]), dict(record["scores"]))
+        self._notes = EpochNotes(list(record["history"]), list(record["complaints"]))
 
     def take_up(self, state: TrainingState) -> None:
         """Go on from a state, whose model is loaded and whose loader is there.
@@ -222,7 +249,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         if self.weighting is not None:
             self.weighting.load_state_dict(dict(state.weighting))
         self.optimizer.load_state_dict(state.optimizer)
-        self.start_epoch, self.best_epoch = state.epoch + 1, state.epoch
+        self.start_epoch = state.epoch + 1
+        self._take_up_record(state.record)
         self.cur_step, self.best_valid_score = state.cur_step, state.best_valid_score
         restore_rng(state.rng, self._generators())
 
@@ -232,13 +260,16 @@ class DenoisingTrainer(EvaluatingTrainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = kwargs.pop("saved_model_file", self.saved_model_file)
-        try:
-            save_training(str(path), self.config, self.bare_model, self.state(epoch))
-        except TrainingError as error:
-            raise TrainingError(f"{error}; {self.what_is_saved()}") from error
+        self._save(str(path), replace(self.state(epoch), record=self._record(epoch)))
         self.best_epoch, self._unsaved = epoch, False
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def _save(self, path: str, state: TrainingState) -> None:
+        try:
+            save_training(path, self.config, self.bare_model, state)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self.what_is_saved()}") from error
 
     def _load_best(self, path: str) -> None:
         """Load a checkpoint, but never what lay in the place of one that was not written.
@@ -256,7 +287,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         """Go on from a checkpoint of this package: model, optimisers, counters, randomness.
 
         Args:
-            resume_file: A checkpoint that this trainer's ``fit`` wrote.
+            resume_file: A checkpoint that this trainer's ``fit`` wrote; the best model goes on to
+                be kept there, unless it is ``last_model_file``.
             train_data: The loader that ``fit`` will be given; needed to go on exactly.
 
         Raises:
@@ -273,7 +305,8 @@ class DenoisingTrainer(EvaluatingTrainer):
             load_model(self.bare_model, found)
             self.loader_of(train_data)
             self.take_up(state)
-        self.saved_model_file = path
+        if path != self.last_model_file:
+            self.saved_model_file = path
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
