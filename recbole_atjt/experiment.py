@@ -30,6 +30,7 @@ from recbole_atjt.report.calls import (
     CALLS,
     Planned,
     files_of,
+    forget_calls,
     named_model,
     read_calls,
     texts_of,
@@ -188,8 +189,22 @@ def run(
         result = ExperimentResult(Path(output_dir), earlier=earlier_runs(output_dir))
         _refuse_kept(configs, result)
         write_calls(result.output_dir, _planned(cells, configs, config_file_list, config_dict))
-        _make_all(configs, result)
+        try:
+            _make_all(configs, result)
+        except UsageError:
+            _forget_unbegun(configs, result)
+            raise
     return result
+
+
+def _forget_unbegun(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
+    """Take back what a wrong call planned and never began, so that no resume stumbles on it."""
+    kept = {run.name for run in result.everything}
+    names = {name_of(config) for config in configs} - kept
+    folder = result.output_dir
+    begun = {name for name in names if checkpoint_of(folder, name).exists()}
+    if names - begun:
+        forget_calls(folder, names - begun)
 
 
 def _planned(

@@ -182,6 +182,18 @@ def test_a_folder_that_can_not_be_gone_on_with_is_one_line(
     assert "leave out" in capsys.readouterr().err
 
 
+def test_a_wrong_call_leaves_no_plan_behind() -> None:
+    recbole_atjt.run("SASRec", "tiny", "none", config_dict=keys(), output_dir="out")
+    plan = Path("out/calls.json").read_text()
+    with pytest.raises(UsageError, match="dataset 'tinyy' not found"):
+        recbole_atjt.run("SASRec", "tinyy", "none", config_dict=keys(), output_dir="out")
+    assert Path("out/calls.json").read_text() == plan
+    recbole_atjt.run(resume="out")
+    with pytest.raises(UsageError, match="dataset 'tinyy' not found"):
+        recbole_atjt.run("SASRec", "tinyy", "none", config_dict=keys(), output_dir="new")
+    assert not Path("new/calls.json").exists()
+
+
 def test_other_data_are_refused_by_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(data_path()) / "tiny" / "tiny.inter"
     folder = Path("data/tiny")

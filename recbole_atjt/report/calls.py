@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,9 +45,25 @@ def write_calls(folder: Path, planned: Sequence[Planned]) -> None:
     path = folder / CALLS
     kept = read_calls(folder) if path.exists() else []
     names = {each.name for each in planned}
-    runs = [asdict(each) for each in (*(k for k in kept if k.name not in names), *planned)]
+    _write(path, [*(each for each in kept if each.name not in names), *planned])
+
+
+def forget_calls(folder: Path, names: Collection[str]) -> None:
+    """Take runs out of the file, which is removed where none is left.
+
+    Raises:
+        UsageError: As for :func:`write_calls`.
+    """
+    kept = [each for each in read_calls(folder) if each.name not in names]
+    if kept:
+        _write(folder / CALLS, kept)
+    else:
+        (folder / CALLS).unlink()
+
+
+def _write(path: Path, planned: Sequence[Planned]) -> None:
     try:
-        text = json.dumps({"runs": runs}, indent=1)
+        text = json.dumps({"runs": [asdict(each) for each in planned]}, indent=1)
     except (TypeError, ValueError) as error:
         raise UsageError(f"a setting has no plain form: {error}") from error
     try:
