@@ -30,6 +30,8 @@ sys.path.insert(0, str(ROOT))
 
 from recbole_atjt.checkpoint import load_checkpoint  # noqa: E402
 
+#: Share of the signals that come at any moment, the start included.
+ANY_MOMENT = 0.25
 WEIGHTINGS = "none,atjt,dnr,channel,autodenoise_s"
 SETTINGS = {
     "model": "SASRec",
@@ -80,20 +82,18 @@ def compare(
     done, epochs, lines = 0, [], []
     while done < kills:
         process = started(folder, weighting, broken)
-        try:
-            process.wait(timeout=chance.uniform(0.5, 1.0) * seconds)
-        except subprocess.TimeoutExpired:
-            asked = signal.SIGTERM if (before + done) % 10 == 9 else signal.SIGKILL
-            process.send_signal(asked)
-            code = process.wait()
-            done += 1
-            epochs.append(last_epoch(broken))
-            if asked == signal.SIGTERM:
-                lines.append(code in (143, -signal.SIGTERM) and one_line(folder))
-        else:
+        at_random(process, broken, seconds, chance)
+        if process.poll() is not None:  # it ended before the signal: begin anew
             assert process.returncode == 0, (folder / "errors").read_text()
-            if done < kills:  # it ended before the signal: begin anew
-                remove(broken)
+            remove(broken)
+            continue
+        asked = signal.SIGTERM if (before + done) % 10 == 9 else signal.SIGKILL
+        process.send_signal(asked)
+        code = process.wait()
+        done += 1
+        epochs.append(last_epoch(broken))
+        if asked == signal.SIGTERM:
+            lines.append(code == 143 and in_one_line(folder))
     assert started(folder, weighting, broken).wait() == 0
     return {
         "weighting": weighting,
@@ -102,6 +102,28 @@ def compare(
         "SIGTERM in one line": lines,
         "identical": same(whole, broken) and all(lines),
     }
+
+
+def at_random(
+    process: subprocess.Popen[bytes], output: Path, seconds: float, chance: random.Random
+) -> None:
+    """Wait for a random moment: any at all, or one soon after the next state was written."""
+    if chance.random() < ANY_MOMENT:
+        deadline = time.monotonic() + chance.uniform(0, seconds)
+    else:
+        before, latest = written(output), time.monotonic() + 3 * seconds
+        while written(output) == before and process.poll() is None:
+            assert time.monotonic() < latest
+            time.sleep(0.01)
+        deadline = time.monotonic() + chance.uniform(0, seconds / 8)
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+
+
+def written(output: Path) -> list[tuple[str, int]]:
+    """Return the states that there are, by name and time."""
+    files = sorted(output.glob("checkpoints/*.last.safetensors"))
+    return [(path.name, path.stat().st_mtime_ns) for path in files]
 
 
 def full_disk(folder: Path, chance: random.Random) -> dict[str, Any]:
@@ -154,10 +176,10 @@ def last_epoch(output: Path) -> int | None:
     return int(load_checkpoint(files[0]).meta["epoch"]) if files else None
 
 
-def one_line(folder: Path) -> bool:
+def in_one_line(folder: Path) -> bool:
     """Tell whether the command ended in one line, and without a traceback."""
     text = (folder / "errors").read_text(encoding="utf-8")
-    return "Traceback" not in text
+    return "Traceback" not in text and "recbole-atjt: interrupted" in text.splitlines()[-1]
 
 
 def same(one: Path, other: Path) -> bool:
