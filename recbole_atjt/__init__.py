@@ -1,23 +1,26 @@
 """Denoising training for RecBole: noisy sequences are recognised and given less weight."""
 
-# ruff: noqa: E402, I001  (RecBole is repaired before anything else of ours imports it)
-from recbole_atjt.version import __version__
-from recbole_atjt.host import install
+# ruff: noqa: I001  (RecBole is repaired before anything else of ours imports it)
+from recbole_atjt.errors import ended_by_ctrl_c
 
-install.apply()
+with ended_by_ctrl_c():
+    from recbole_atjt.version import __version__
+    from recbole_atjt.host import install
 
-from recbole_atjt.assembly import Assembled, assemble
-from recbole_atjt.config import DenoisingConfig
-from recbole_atjt.loading import create_dataset, prepare_loaders
-from recbole_atjt.errors import AtjtError, TrainingError, UsageError
-from recbole_atjt.evaluation import f1
-from recbole_atjt.experiment import run
-from recbole_atjt.report.result import ExperimentResult, RunResult
-from recbole_atjt.training.recommender import DenoisingRecommender
-from recbole_atjt.training.staged import StagedTrainer
-from recbole_atjt.training.trainer import DenoisingTrainer
+    install.apply()
 
-f1.register()
+    from recbole_atjt.assembly import Assembled, assemble
+    from recbole_atjt.config import DenoisingConfig
+    from recbole_atjt.loading import create_dataset, prepare_loaders
+    from recbole_atjt.errors import AtjtError, TrainingError, UsageError
+    from recbole_atjt.evaluation import f1
+    from recbole_atjt.experiment import run
+    from recbole_atjt.report.result import ExperimentResult, RunResult
+    from recbole_atjt.training.recommender import DenoisingRecommender
+    from recbole_atjt.training.staged import StagedTrainer
+    from recbole_atjt.training.trainer import DenoisingTrainer
+
+    f1.register()
 
 __all__ = [
     "Assembled",

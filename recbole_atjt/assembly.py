@@ -10,12 +10,15 @@ from typing import Any
 from recbole.utils import init_seed
 from torch import nn
 
+from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.dropout import speed_up_dropout
 from recbole_atjt.host.plain import with_values
 from recbole_atjt.host.refusals import refusals_of_recbole
+from recbole_atjt.host.sizes import memory_in_one_line, refuse_topk
 from recbole_atjt.host.traits import traits_of
 from recbole_atjt.loading import create_dataset, prepare_loaders
 from recbole_atjt.model.staged import StagedModel
+from recbole_atjt.settings.declared import read_settings
 from recbole_atjt.training.pretraining import (
     build_pretrained,
     is_pretrained,
@@ -25,7 +28,7 @@ from recbole_atjt.training.pretraining import (
 from recbole_atjt.training.recommender import DenoisingRecommender
 from recbole_atjt.training.staged import StagedTrainer
 from recbole_atjt.training.trainer import DenoisingTrainer
-from recbole_atjt.weighting.table import find_strategy, weighting_of
+from recbole_atjt.weighting.table import find_strategy, settings_of, weighting_of
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,10 @@ def assemble(config: Any, checkpoint_dir: str | Path | None = None) -> Assembled
     if checkpoint_dir is not None:
         config = with_values(config, checkpoint_dir=str(checkpoint_dir))
     init_seed(config["seed"], config["reproducibility"])
-    with refusals_of_recbole(f"dataset '{config['dataset']}'"):
+    with memory_in_one_line(config), refusals_of_recbole(f"dataset '{config['dataset']}'"):
         loaders = prepare_loaders(config, create_dataset(config))
+    refuse_topk(config, loaders[0]._dataset.item_num - 1)
+    _refuse_groups(config, loaders[0]._dataset)
     return assemble_on(config, loaders)
 
 
@@ -90,7 +95,7 @@ def assemble_on(
     """
     config = _pretrained(config, loaders[0])
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    with refusals_of_recbole(f"model={config['model']}"):
+    with memory_in_one_line(config), refusals_of_recbole(f"model={config['model']}"):
         model = build_model(config, loaders[0]._dataset)
         trainer = (choose or trainer_class)(model)(config, model)
     return Assembled(config, *loaders, model, trainer)
@@ -112,6 +117,15 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
     return DenoisingRecommender(model, config, dataset)
 
 
+def _refuse_groups(config: Any, dataset: Any) -> None:
+    """Refuse more groups than there are users, before a network is made for each."""
+    strategy = find_strategy(weighting_of(config))
+    if strategy is not None and strategy.groups_key:
+        settings = read_settings(settings_of(strategy), config)
+        users = dataset.inter_feat[dataset.uid_field]
+        deal_users(users, getattr(settings, strategy.groups_key), 0, strategy.groups_key)
+
+
 def trainer_class(model: nn.Module) -> type[DenoisingTrainer]:
     """Return the class that trains a model."""
     bare = getattr(model, "recommender", model)
@@ -125,7 +139,7 @@ def _pretrained(config: Any, train_data: Any) -> Any:
     if needs_pretraining(config):
         name = f"{config['model']}-{config['dataset']}-{config['seed']}-pretrain.safetensors"
         path = Path(config["checkpoint_dir"]) / name
-        if not is_pretrained(config, path):
+        if not is_pretrained(config, path, train_data):
             init_seed(config["seed"], config["reproducibility"])
             with refusals_of_recbole(f"model={config['model']}"):
                 pretrain(with_values(config, train_stage="pretrain"), train_data, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,15 @@ from recbole_atjt.evaluation.naming import (
     is_value_metric,
 )
 from recbole_atjt.evaluation.revised import dropped_share
-from recbole_atjt.host.keys import keys_read, recbole_keys
+from recbole_atjt.host.keys import recbole_keys
 from recbole_atjt.host.ranges import check_values
 from recbole_atjt.host.refusals import refusals_of_recbole
+from recbole_atjt.model.outside import is_outside, keys_of_source
 from recbole_atjt.model.pointwise import pointwise
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.model.table import find_model, model_keys
 from recbole_atjt.noise.spec import plan_of
-from recbole_atjt.settings.declared import read_settings
+from recbole_atjt.settings.declared import declared_by, read_settings
 from recbole_atjt.settings.explained import declared_keys, package_keys
 from recbole_atjt.settings.resources import properties_path
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
@@ -105,7 +105,7 @@ class DenoisingConfig(Config):
             raise UsageError("model is missing: give --model=NAME, such as --model=SASRec")
         if dataset is None and "dataset" not in self.external_config_dict:
             raise UsageError("dataset is missing: give --dataset=NAME, such as --dataset=ml-100k")
-        model_class = find_model(model) if isinstance(model, str) else model
+        model_class = model if isinstance(model, type) else find_model(model)
         _refuse_unknown_keys(self.external_config_dict, model_class)
         named = str(dataset or self.external_config_dict.get("dataset"))
         if Path(named).name != named:
@@ -173,9 +173,10 @@ class DenoisingConfig(Config):
         """Check the keys that a model declares, and that it goes with the weighting."""
         if find_strategy(final["weighting"]) is not None:
             refuse_staged(self.model_class, final["weighting"])
-        declared = getattr(self.model_class, "settings_class", None)
+        declared = declared_by(self.model_class)
         if declared is not None:
-            read_settings(declared, final)
+            for key, value in read_settings(declared, final).own.items():
+                final.setdefault(key, list(value) if isinstance(value, tuple) else value)
 
     def _choose_input(self, final: dict[str, Any]) -> None:
         """Settle negative sampling: none under CE, some under BCE (Eq. 1) and BPR."""
@@ -209,18 +210,26 @@ def _keys_of_others(given: Iterable[str]) -> set[str]:
 
 
 def _refuse_unknown_keys(given: Mapping[str, Any], model_class: type) -> None:
-    ours = {item.key for item in explained_keys()} | {"model", "dataset", "config_files"}
+    for key in ("config_file", "config_files"):
+        if key in given:
+            raise UsageError(
+                f"key '{key}' is none of a run: name files by --config_files on the command line, "
+                "or as config_file_list in Python"
+            )
+    ours = {item.key for item in explained_keys()} | {"model", "dataset"}
     unknown = [key for key in given if key not in ours]
     if not unknown:
         return
     known = ours | recbole_keys() | {item.key for item in model_keys()}
-    declared = getattr(model_class, "settings_class", None)
+    declared = declared_by(model_class)
     if declared is not None:
         known |= {item.key for item in declared_keys(declared)}
-    for base in model_class.__mro__[:-1]:
-        if base.__module__.split(".")[0] not in ("recbole", "torch", "builtins"):
-            known |= set(keys_read(inspect.getsource(base)))
+    known |= keys_of_source(model_class)
     known |= keys_of_others() if set(unknown) - known else set()
     for key in unknown:
         if key not in known:
-            raise UsageError(f"key '{key}' is unknown{nearest(key, known)}; --help lists ours")
+            hint = "--help lists ours"
+            if is_outside(model_class.__module__):
+                name = model_class.__name__
+                hint += f", and {name} may declare its own: own_keys = {{NAME: DEFAULT}}"
+            raise UsageError(f"key '{key}' is unknown{nearest(key, known)}; {hint}")

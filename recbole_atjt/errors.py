@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 #: Kinds of errors whose text is clear without their name.
 _CLEAR_ALONE = (ValueError, NotImplementedError, RuntimeError)
@@ -42,6 +45,26 @@ def in_one_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "RecBole does not offer this combination of settings"
     text = " ".join(str(error).split())
+    if isinstance(error, ZeroDivisionError):
+        return f"{text}: a size, a ratio or a length among the settings is too small"
     if isinstance(error, _CLEAR_ALONE) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """End in one line where Ctrl-C comes before the command is there; an import passes it on.
+
+    Raises:
+        SystemExit: With 130, where the program is the command.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        program = Path(sys.argv[0] if sys.argv else "")
+        names = (program.name, program.parent.name)
+        if not {"run_atjt.py", "recbole-atjt", "recbole_atjt", "-m"} & {*names}:
+            raise
+        print("recbole-atjt: interrupted before training; nothing was saved", file=sys.stderr)
+        raise SystemExit(130) from None

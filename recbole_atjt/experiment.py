@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -16,9 +19,25 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_logger
 
 from recbole_atjt.assembly import Assembled, assemble
+from recbole_atjt.checkpoint.settings import OF_THE_MACHINE
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
+from recbole_atjt.host.repairs.disk import keep_quiet
+from recbole_atjt.host.sizes import memory_in_one_line
+from recbole_atjt.model.table import registered_models
+from recbole_atjt.report.calls import (
+    CALLS,
+    Planned,
+    files_of,
+    forget_calls,
+    named_model,
+    read_calls,
+    texts_of,
+    write_calls,
+)
+from recbole_atjt.report.folder import in_use, new_folder
+from recbole_atjt.report.reading import earlier_runs
 from recbole_atjt.report.result import ExperimentResult, RunResult
 from recbole_atjt.report.suspects import named_items
 from recbole_atjt.report.weights import learned_weights, measure_weights
@@ -26,8 +45,14 @@ from recbole_atjt.training.trainer import DenoisingTrainer
 from recbole_atjt.version import versions
 from recbole_atjt.weighting.table import find_strategy
 
+ASK_AGAIN = 5.0
+"""Seconds after which SIGTERM is raised again, if a library has swallowed it."""
+
 #: Items that are named as held most responsible for noise.
 SUSPECTS = 10
+CHECKPOINTS = "checkpoints"
+"""Folder of the best models in a call's folder."""
+
 #: Handlers of the run's log.
 _LOG: list[logging.Handler] = []
 
@@ -36,6 +61,52 @@ class Interrupted(AtjtError):
     """Training was interrupted from the keyboard; says what was saved."""
 
     exit_code = 130
+
+
+class Terminated(AtjtError):
+    """The system asked the process to end (SIGTERM); says what was saved."""
+
+    exit_code = 143
+
+
+class Termination(KeyboardInterrupt):
+    """What the command raises at SIGTERM, wherever it is."""
+
+
+@contextmanager
+def ending_at_sigterm() -> Iterator[None]:
+    """Let SIGTERM end what runs in the block as Ctrl-C does; in the main thread, that is."""
+
+    def end(*_: Any) -> None:
+        signal.setitimer(signal.ITIMER_REAL, ASK_AGAIN)  # where it is raised, it may be swallowed
+        raise Termination
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGALRM)}
+    try:
+        yield
+    finally:
+        _ask_no_more()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _ask_no_more() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Unwritten(AtjtError):
+    """A run has finished and result.json can't be written; ``result`` has all runs."""
+
+    def __init__(self, result: ExperimentResult, error: OSError) -> None:
+        super().__init__(
+            f"{result.path} can't be written: {error.strerror}; the best models are kept in "
+            f"{result.output_dir / CHECKPOINTS}"
+        )
+        self.result = result
 
 
 @dataclass(frozen=True)
@@ -65,6 +136,7 @@ def run(
     config_file_list: Sequence[str] | None = None,
     config_dict: Mapping[str, Any] | None = None,
     output_dir: str | Path | None = None,
+    resume: str | Path | None = None,
 ) -> ExperimentResult:
     """Train and evaluate; a list for one of the first four means one run for each of its entries.
 
@@ -75,8 +147,11 @@ def run(
         seed: Seed of a run; by default the config's.
         config_file_list: RecBole config files.
         config_dict: RecBole's and our keys.
-        output_dir: Where result.json and the checkpoints go; by default
-            ``runs/<model>-<dataset>-<time>``.
+        output_dir: Where result.json and the checkpoints go; by default a new folder,
+            ``runs/<model>-<dataset>-<time>``. What it holds of earlier calls is kept.
+        resume: An ``output_dir`` whose unfinished runs are gone on with, by the settings that they
+            were begun with; beside it only ``config_dict`` may be given, with keys that change
+            no result.
 
     Returns:
         All runs; result.json is written after each of them.
@@ -85,7 +160,15 @@ def run(
         UsageError: Wrong usage, found before anything is trained where that is possible.
         TrainingError: Training could not go on.
         Interrupted: Ctrl-C.
+        Unwritten: The disk refused result.json; the error has the results.
     """
+    if resume is not None:
+        others = (model, dataset, weighting, seed, config_file_list, output_dir)
+        if any(other is not None for other in others):
+            raise UsageError(
+                f"resume={resume} takes model, dataset and files from there: leave out"
+            )
+        return _resume(Path(resume), config_dict or {})
     cells = [
         Cell(*chosen)
         for chosen in product(*map(_listed, (model, dataset)), _listed(weighting), _listed(seed))
@@ -96,13 +179,105 @@ def run(
         if cell in cells[:number]:
             raise UsageError(f"{cell} is listed twice")
     configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
+    _refuse_alike(configs)
     if output_dir is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        output_dir = Path("runs") / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
-    result = ExperimentResult(Path(output_dir))
+        output_dir = new_folder(
+            Path("runs") / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
+        )
+    with in_use(Path(output_dir)):
+        result = ExperimentResult(Path(output_dir), earlier=earlier_runs(output_dir))
+        _refuse_kept(configs, result)
+        write_calls(result.output_dir, _planned(cells, configs, config_file_list, config_dict))
+        try:
+            _make_all(configs, result)
+        except UsageError:
+            _forget_unbegun(configs, result)
+            raise
+    return result
+
+
+def _forget_unbegun(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
+    """Take back what a wrong call planned and never began, so that no resume stumbles on it."""
+    kept = {run.name for run in result.everything}
+    names = {name_of(config) for config in configs} - kept
+    folder = result.output_dir
+    begun = {name for name in names if checkpoint_of(folder, name).exists()}
+    if names - begun:
+        forget_calls(folder, names - begun)
+
+
+def _planned(
+    cells: Sequence[Cell],
+    configs: Sequence[DenoisingConfig],
+    files: Sequence[str] | None,
+    given: Mapping[str, Any] | None,
+) -> list[Planned]:
+    texts, known = texts_of(files), registered_models()
+    return [
+        Planned(
+            name_of(config),
+            named_model(cell.model, known),
+            cell.dataset,
+            texts,
+            _values(cell, given),
+        )
+        for cell, config in zip(cells, configs)
+    ]
+
+
+def _resume(folder: Path, given: Mapping[str, Any]) -> ExperimentResult:
+    for key in given:
+        if key not in OF_THE_MACHINE - {"epochs"}:
+            raise UsageError(f"resume={folder} goes on by its own settings: leave {key} out")
+    planned = read_calls(folder)
+    with in_use(folder):
+        names = [each.name for each in planned]
+        result = ExperimentResult(folder, earlier=earlier_runs(folder), order=names)
+        finished = {each.name for each in result.earlier}
+        configs = [_config_of(each, given) for each in planned if each.name not in finished]
+        _make_all(configs, result, resumed=True)
+    return result
+
+
+def _config_of(planned: Planned, given: Mapping[str, Any]) -> DenoisingConfig:
+    if planned.model is None:
+        raise UsageError(
+            f"{planned.name} has a class of a script for a model: put it into a module"
+        )
+    with files_of(planned) as files:
+        values = {**planned.given, **given}
+        config = DenoisingConfig(planned.model or None, planned.dataset, files, values)
+    if name_of(config) != planned.name:
+        raise UsageError(f"{planned.name} is {name_of(config)} by the settings of {CALLS}")
+    return config
+
+
+def _refuse_alike(configs: Sequence[DenoisingConfig]) -> None:
+    names = [name_of(config) for config in configs]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UsageError(f"two runs of this call are {name}: give classes names of their own")
+
+
+def _refuse_kept(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
+    """Refuse to write over what an earlier call left in the folder."""
+    finished = {each.name for each in result.earlier}
+    for name in map(name_of, configs):
+        state = "has finished" if name in finished else "was begun"
+        if name in finished or checkpoint_of(result.output_dir, name).exists():
+            raise UsageError(
+                f"output_dir={result.output_dir}: {name} {state} there: give another folder"
+                + (f", or resume={result.output_dir} alone" if state == "was begun" else "")
+            )
+
+
+def _make_all(
+    configs: Sequence[DenoisingConfig], result: ExperimentResult, resumed: bool = False
+) -> None:
+    lost: OSError | None = None
     for number, config in enumerate(configs, start=1):
         try:
-            result.output_dir.mkdir(parents=True, exist_ok=True)
             _start_log(config)
         except OSError as error:
             raise UsageError(f"{error.filename} can't be written to: {error.strerror}") from error
@@ -110,14 +285,37 @@ def run(
             f"run {number} of {len(configs)}: {config['model']} on {config['dataset']}, "
             f"weighting {config['weighting']}, seed {config['seed']}"
         )
-        current = _Run(config, result.output_dir / "checkpoints")
+        current = _Run(config, result.output_dir, resumed)
         try:
             result.runs.append(current.make())
         except KeyboardInterrupt as error:
+            if isinstance(error, Termination):
+                _ask_no_more()
             kept = f"; {len(result.runs)} finished in {result.path}" if result.runs else ""
-            raise Interrupted(current.interruption() + kept) from error
-        result.write()
-    return result
+            said = f"{current.interruption()}{kept}; go on with --resume={result.output_dir}"
+            raise (Terminated if isinstance(error, Termination) else Interrupted)(said) from error
+        except AtjtError as error:
+            if lost is None:
+                raise
+            raise Unwritten(result, lost) from error
+        try:
+            result.write()
+            lost = None
+            current.last.unlink(missing_ok=True)
+        except OSError as error:  # the next run may find more room
+            lost = error
+    if lost is not None:
+        raise Unwritten(result, lost)
+
+
+def name_of(config: Any) -> str:
+    """Return the name of a config's run, which tells the runs of a folder apart."""
+    return "-".join(str(config[key]) for key in ("model", "dataset", "weighting", "seed"))
+
+
+def checkpoint_of(folder: Path, name: str) -> Path:
+    """Return where the best model of a run is kept."""
+    return folder / CHECKPOINTS / f"{name}.safetensors"
 
 
 def _start_log(config: DenoisingConfig) -> None:
@@ -130,9 +328,11 @@ def _start_log(config: DenoisingConfig) -> None:
         return
     for handler in _LOG:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
     init_logger(config)
     _LOG[:] = root.handlers
+    keep_quiet(_LOG)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -142,31 +342,42 @@ def _listed(value: Any) -> list[Any]:
 def _build_config(
     cell: Cell, files: Sequence[str] | None, given: Mapping[str, Any] | None
 ) -> DenoisingConfig:
+    return DenoisingConfig(cell.model, cell.dataset, files, _values(cell, given))
+
+
+def _values(cell: Cell, given: Mapping[str, Any] | None) -> dict[str, Any]:
     changes = {"weighting": cell.weighting, "seed": cell.seed}
-    values = {**(given or {}), **{k: v for k, v in changes.items() if v is not None}}
-    return DenoisingConfig(cell.model, cell.dataset, files, values)
+    return {**(given or {}), **{k: v for k, v in changes.items() if v is not None}}
 
 
 class _Run:
     """One run, from config to result."""
 
-    def __init__(self, config: DenoisingConfig, folder: Path) -> None:
+    def __init__(self, config: DenoisingConfig, folder: Path, resumed: bool = False) -> None:
         self.config = config
-        self.name = "-".join(str(config[key]) for key in ("model", "dataset", "weighting", "seed"))
-        self.folder = folder
+        self.name = name_of(config)
+        self.path = checkpoint_of(folder, self.name)
+        self.last = self.path.with_name(f"{self.name}.last.safetensors")
+        self.resumed = resumed
         self.trainer: DenoisingTrainer | None = None
 
     def make(self) -> RunResult:
         """Prepare, train, evaluate, describe."""
         start = perf_counter()
-        ready = assemble(self.config, self.folder)
+        ready = assemble(self.config, self.path.parent)
         self.trainer = trainer = ready.trainer
-        trainer.saved_model_file = str(self.folder / f"{self.name}.safetensors")
+        trainer.saved_model_file = str(self.path)
+        if not trainer.trains_in_stages:  # stages go on from their best epoch
+            trainer.last_model_file = str(self.last)
+        kept = self.path if trainer.trains_in_stages else self.last
+        if self.resumed and kept.exists():
+            trainer.resume_checkpoint(kept, ready.train_data)
         prepared = perf_counter()
         show = self.config["show_progress"]
-        trainer.fit(ready.train_data, ready.valid_data, show_progress=show)
-        valid = trainer.evaluate(ready.valid_data, show_progress=show)
-        test = trainer.evaluate(ready.test_data, load_best_model=False, show_progress=show)
+        with memory_in_one_line(self.config):
+            trainer.fit(ready.train_data, ready.valid_data, show_progress=show)
+            valid = trainer.evaluate(ready.valid_data, show_progress=show)
+            test = trainer.evaluate(ready.test_data, load_best_model=False, show_progress=show)
         done = perf_counter()
         epochs = trainer.epoch_seconds
         seconds = {

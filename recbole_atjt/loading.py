@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import recbole.data.dataset as recbole_datasets
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.sampler import KGSampler
 from recbole.utils import EvaluatorType, ModelType
 
+from recbole_atjt.data.checked import checked
 from recbole_atjt.data.clean import drop_false_positives, require_clean_columns
 from recbole_atjt.data.dataset import (
     ContextWindowDataset,
@@ -24,6 +27,7 @@ from recbole_atjt.data.files import ensure_files, require_columns
 from recbole_atjt.data.ranking import ranking_loader
 from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
 from recbole_atjt.errors import UsageError
+from recbole_atjt.host.sizes import refuse_sizes
 from recbole_atjt.host.traits import traits_of
 from recbole_atjt.noise.planting import plant
 
@@ -90,7 +94,7 @@ def create_dataset(config: Any, numbered: bool = False) -> Any:
             require_columns(config, ["TIME_FIELD"], f"eval_args order TO and split {kind}: ")
     require_clean_columns(config)
     try:
-        return chosen(config)
+        return checked(chosen)(config)
     except ValueError as error:
         if "feat is empty" not in str(error):
             raise
@@ -149,6 +153,7 @@ def prepare_parts(config: Any, dataset: Any) -> list[Any]:
     Raises:
         UsageError: The split leaves a part empty that should not be.
     """
+    refuse_sizes(config, dataset.item_num - 1, _longest(config, dataset))
     parts = dataset.build()
     _refuse_empty_parts(config, parts)
     return plant(config, parts)
@@ -166,6 +171,8 @@ def make_loaders(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any,
         UsageError: A user has clicked all items, so that none is left to sample.
     """
     clean = drop_false_positives(config, parts)
+    sizes = ", ".join(f"{len(part)} for {name}" for name, part in zip(PARTS, clean))
+    getLogger().info(f"{config['dataset']}: {sizes}")
     try:
         samplers = _create_samplers(config, dataset, parts, clean)
     except ValueError as error:  # a user without a negative item
@@ -180,6 +187,14 @@ def make_loaders(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any,
         loader = ranking_loader(config, part, get_dataloader(config, phase))
         loaders.append(loader(config, part, sampler, shuffle=False))
     return loaders[0], loaders[1], loaders[2]
+
+
+def _longest(config: Any, dataset: Any) -> int:
+    """Count the interactions of the user who has most; what ready lists hold is not known."""
+    if config["ITEM_ID_FIELD"] + (config["LIST_SUFFIX"] or "_list") in dataset.field2type:
+        return int(config["MAX_ITEM_LIST_LENGTH"] or 0)
+    users = np.asarray(dataset.inter_feat[dataset.uid_field])
+    return int(np.unique(users, return_counts=True)[1].max()) if len(users) else 0
 
 
 def _create_samplers(config: Any, dataset: Any, parts: list[Any], clean: list[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 import recbole_atjt
 from recbole_atjt import DenoisingConfig, DenoisingTrainer, assembly
+from recbole_atjt.report.folder import new_folder
 from recbole_atjt.report.result import RunResult
 from tests.models import SMALL, data_path
 
@@ -123,13 +125,14 @@ def captured_trainers() -> Iterator[list[Any]]:
         yield found
 
 
-def train(model: Any, weighting: str, **changes: Any) -> tuple[RunResult, Any]:
-    """Run the package once; return its result and its trainer."""
+def train(
+    model: Any, weighting: str, out: str | None = None, **changes: Any
+) -> tuple[RunResult, Any]:
+    """Run the package once, by default into a folder of its own; return result and trainer."""
     keys = settings(**changes)
+    folder = new_folder(Path("out")) if out is None else out
     with captured_trainers() as found:
-        result = recbole_atjt.run(
-            model, "tiny", weighting, config_dict=keys, output_dir=changes.get("out", "out")
-        )
+        result = recbole_atjt.run(model, "tiny", weighting, config_dict=keys, output_dir=folder)
     return result.runs[0], found[0]
 
 

@@ -536,7 +536,7 @@ def test_an_unfinished_ensemble_is_not_evaluated() -> None:
             "trained with ael_combine=gate, this run has ael_combine=strong",
         ),
         ({"ael_corruption": 0.1}, "trained with ael_corruption=0.5, this run has"),
-        ({"ael_hidden_sizes": [8, 4, 3]}, r"ael_hidden_sizes=\(8, 5, 3\), this run has"),
+        ({"ael_hidden_sizes": [8, 4, 3]}, r"ael_hidden_sizes=\[8, 5, 3\], this run has"),
         ({"learner": "sgd"}, "trained with learner=adam"),
     ],
 )

@@ -212,18 +212,21 @@ def test_values_without_a_safe_form_are_named(tmp_path: Path, value: Any, messag
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("target", ["save_file", "os.replace"])
+@pytest.mark.parametrize(
+    "target",
+    ["recbole_atjt.checkpoint.file.save_file", "recbole_atjt.checkpoint.atomic.os.replace"],
+)
 def test_failed_write_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, target: str
 ) -> None:
     path = small(tmp_path / "c", epoch=1)
 
     def fail(store: Any, name: Any, **_: Any) -> None:
-        if target == "save_file":
+        if target.endswith("save_file"):
             Path(name).write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(f"recbole_atjt.checkpoint.file.{target}", fail)
+    monkeypatch.setattr(target, fail)
     expected = TrainingError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         small(path, epoch=2)

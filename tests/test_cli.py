@@ -152,6 +152,48 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"config_files": "nowhere.yaml"}, "config file nowhere.yaml can't be read"),
     ({"output_dir": "/proc/no"}, "/proc/no can't be written to"),
     ({"seed": "1,1"}, "is listed twice"),
+    ({"topk": "[10, 500]"}, "topk=[10, 500] asks for more than the 40 items"),
+    ({"field_separator": "''"}, "field_separator='' must be one character"),
+    ({"field_separator": "[1]"}, "field_separator=[1] must be one character"),
+    ({"seq_separator": "ab"}, "seq_separator='ab' must be one character"),
+    ({"encoding": "rot13"}, "encoding=rot13 is unknown"),
+    ({"encoding": "hex"}, "encoding=hex is unknown"),
+    ({"encoding": "utf-16"}, "is not in encoding=utf-16"),
+    ({"model": "[5,10]"}, "model=5 is no name"),
+    ({"eval_args": "&a [*a]"}, "holds itself, or is nested too deeply"),
+    ({"load_col": "&a {inter: *a}"}, "holds itself, or is nested too deeply"),
+    ({"topk": "[" * 3000}, "nested too deeply"),
+    ({"hidden_size": 10**9}, "hidden_size=1000000000 asks for at least "),
+    ({"atjt_recognizer_embedding_size": 10**9}, "asks for at least "),
+    ({"atjt_recognizer_output_hidden_sizes": "[1000000000, 10]"}, "asks for at least "),
+    ({"n_layers": 10**6}, "n_layers=1000000 is out of range: it must be at most 1024"),
+    ({"worker": 10**5}, "worker=100000 is out of range: it must be at most 256"),
+    ({"train_batch_size": 10**20}, "is out of range: it must be at most 2147483648"),
+    ({"MAX_ITEM_LIST_LENGTH": 10**9}, "is far above the longest history, 10 items"),
+    (
+        {"metrics": "[AUC,Hit,NDCG]", "value_negatives": 10**9},
+        "value_negatives=1000000000 is out of",
+    ),
+    (
+        {"eval_args": "{split: {LS: valid_and_test}, order: TO, mode: uni1000000000}"},
+        "mode: uni100000",
+    ),
+    (
+        {"eval_args": "{split: {LS: valid_and_test}, order: TO, mode: pop1000000}"},
+        "mode: pop1000000",
+    ),
+    (
+        {
+            "loss_type": "BPR",
+            "train_neg_sample_args": "{distribution: uniform, sample_num: 1000000000}",
+        },
+        "train_neg_sample_args sample_num: 1000000000 is out of proportion",
+    ),
+    ({"model": "EASE", "weighting": "none"}, "EASE keeps 'interaction_matrix' (csr_matrix) beside"),
+    (
+        {"model": "FEARec", "global_ratio": 0, "weighting": "none", "n_layers": 1},
+        "a size, a ratio or a length among the settings is too small",
+    ),
 ]
 
 
@@ -178,13 +220,19 @@ def written(name: str, rows: list[tuple[Any, ...]], columns: str = "") -> str:
 
 DATA: dict[str, tuple[list[tuple[Any, ...]], str]] = {
     "nothing": ([], "nothing is left of dataset 'nothing'"),
-    "one user": ([(1, item, 3, item) for item in range(9)], "atjt_groups=2 is more than the 1"),
-    "single clicks": ([(u, u, 3, u) for u in range(9)], "no user has two interactions"),
+    "one user": (
+        [(1, item, 3, item) for item in range(12)],
+        "the 1 users with training sequences: use weigh",
+    ),
+    "single clicks": ([(u, u, 3, u) for u in range(12)], "no user has two interactions"),
     "no validation": (
         [(u, u % 3 + t, 3, t) for u in range(9) for t in range(2)],
         "leaves nothing for valid of dataset 'data'",
     ),
-    "words for time": ([(1, 2, 3, "noon"), (1, 3, 3, "dusk")], "dataset 'data': "),
+    "words for time": (
+        [(1, 2, 3, "noon"), (1, 3, 3, "dusk")],
+        "column 'timestamp:float' is no number",
+    ),
 }
 
 
@@ -194,6 +242,58 @@ def test_data_that_cannot_be_trained_on(refused: Any, name: str) -> None:
     folder = written("nothing" if name == "nothing" else "data", rows)
     dataset = "nothing" if name == "nothing" else "data"
     assert message in refused(dataset=dataset, data_path=folder, load_col=None)
+
+
+def test_more_groups_than_users_are_refused_before_a_network_is_made(
+    refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("recbole_atjt.assembly.build_model", no_network)
+    assert "atjt_groups=31 is more than the 30 users" in refused(atjt_groups=31)
+
+
+def test_memory_that_ends_names_the_largest_settings(
+    refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    monkeypatch.setattr("recbole_atjt.assembly.build_model", no_memory)
+    line = refused(inner_size=50000, train_batch_size=4000)
+    assert "model=SASRec asks for more memory than there is; make smaller: inner_size=5" in line
+    monkeypatch.undo()
+    monkeypatch.setattr(DenoisingTrainer, "_train_epoch", no_memory)
+    assert "make smaller: train_batch_size=4000" in refused(train_batch_size=4000)
+
+
+@pytest.mark.parametrize("program", ["run_atjt.py", "-m recbole_atjt"])
+def test_ctrl_c_while_the_command_is_loaded_is_one_line(program: str, tmp_path: Path) -> None:
+    """The first module of ours that is heavy interrupts, as a key would at that moment."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'recbole.config': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    given = [str(ROOT / program)] if program.endswith(".py") else program.split()
+    done = subprocess.run(
+        [sys.executable, *given],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr == "recbole-atjt: interrupted before training; nothing was saved\n"
+
+
+@pytest.mark.parametrize("text", ["5: x", "[1, 2]: x", "topk: &a [*a]", "topk: " + "[" * 3000])
+def test_config_files_of_odd_yaml_are_one_line(refused: Any, text: str) -> None:
+    Path("odd.yaml").write_text(f"{text}\n")
+    refused(config_files="odd.yaml")
 
 
 def test_data_without_time(refused: Any) -> None:
@@ -233,7 +333,7 @@ def test_ctrl_c_says_what_was_saved(refused: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(DenoisingTrainer, "_check_nan", interrupt)
     line = refused(130, epochs=5)
     assert "interrupted in epoch 2 of SASRec-tiny-atjt-7: the best model (epoch " in line
-    kept = Path(line.split(" is kept in ")[1])
+    kept = Path(line.split(" is kept in ")[1].split("; go on with --resume=out")[0])
     assert kept.is_file()
 
 

@@ -26,6 +26,7 @@ from recbole_atjt.data import (
     DIENWindowDataset,
     KGWindowDataset,
     SequentialWindowDataset,
+    WindowedDataset,
     Windows,
     ensure_files,
     files,
@@ -386,7 +387,8 @@ def test_classes_by_model() -> None:
         dataset = create_dataset(
             configure(model, repeatable=True, **(CE if "SAS" in model else {}))
         )
-        assert type(dataset) is expected
+        assert isinstance(dataset, expected)
+        assert isinstance(dataset, WindowedDataset) == (expected is not Dataset)
         windowed = isinstance(dataset.build()[0].inter_feat, Windows)
         assert windowed == (model != "BPR")
 

@@ -11,7 +11,7 @@ import torch
 
 import recbole_atjt
 from recbole_atjt import UsageError, assembly
-from recbole_atjt.checkpoint.file import load_checkpoint
+from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.experiment import Interrupted
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train, train_with_recbole
@@ -154,12 +154,12 @@ def test_a_checkpoint_predicts_the_same_in_a_fresh_bare_model() -> None:
 
 def test_s3rec_pretrains_by_itself_once_for_the_same_settings() -> None:
     changes = {"pretrain_epochs": 1, "epochs": 1}
-    first, _ = train("S3Rec", "none", **changes)
+    first, _ = train("S3Rec", "none", "out", **changes)
     kept = Path("out/checkpoints/S3Rec-tiny-7-pretrain.safetensors")
     written = kept.stat().st_mtime_ns
-    train("S3Rec", "atjt", **changes)
+    train("S3Rec", "atjt", "out", **changes)
     assert kept.stat().st_mtime_ns == written
-    other, _ = train("S3Rec", "none", **changes, hidden_size=4)
+    other, _ = train("S3Rec", "frequency", "out", **changes, hidden_size=4)
     assert kept.stat().st_mtime_ns > written
     assert other.parameters["recommender"] < first.parameters["recommender"]
 
@@ -204,3 +204,14 @@ def test_logging_that_the_caller_has_set_up_is_left_alone() -> None:
     train("SASRec", "none", epochs=1)
     assert logging.getLogger().handlers == handlers
     assert not Path("log").exists()
+
+
+def test_a_model_pretrained_on_items_of_other_numbers_is_refused() -> None:
+    train("S3Rec", "none", "out", pretrain_epochs=1, epochs=1)
+    kept = Path("out/checkpoints/S3Rec-tiny-7-pretrain.safetensors")
+    config, _, _ = assemble("S3Rec", pre_model_path=str(kept))
+    found = load_checkpoint(kept)
+    other = {**found.meta["built_for"], "tokens": {"item_id": "of another file"}}
+    save_checkpoint(kept, found.model_state, meta={**found.meta, "built_for": other})
+    with pytest.raises(UsageError, match=r"in which \w+ numbers others"):
+        recbole_atjt.assemble(config)

@@ -70,7 +70,7 @@ def test_excluded_items_are_not_recommended() -> None:
     ndcg = []
     for exclude in (False, True):
         keys = {**changes, "exclude_seen": exclude}
-        (run,) = recbole_atjt.run("MF", "tiny", "none", 7, config_dict=keys, output_dir="o").runs
+        (run,) = recbole_atjt.run("MF", "tiny", "none", 7, config_dict=keys).runs
         ndcg.append(run.test["ndcg@10"])
     assert ndcg[1] > ndcg[0]
 

@@ -6,8 +6,8 @@ import json
 import os
 import platform
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
@@ -18,13 +18,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.checkpoint.codec import decode, describe, encode
-from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.errors import TrainingError, UsageError, in_one_line
 from recbole_atjt.version import __version__
 
 FORMAT = "recbole_atjt"
 FORMAT_VERSION = "1"
 EXPECTED = "give a checkpoint that recbole_atjt has written"
+
+#: What reading a value of another kind or size raises.
+_FORMLESS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -100,18 +112,35 @@ def load_checkpoint(path: PathLike, device: str | torch.device = "cpu") -> Check
         UsageError: The file is missing, damaged, of another program or of another format version.
     """
     path = Path(path)
-    header, store = _read(path)
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "tensors": {}}
-    for key, tensor in store.items():
-        section, name = key.split(".", 1)
-        if section in groups:
-            groups[section][name] = tensor.to(device)
-    return Checkpoint(
-        model_state=groups["model"],
-        optimizers=decode(header["optimizers"], store),
-        tensors=groups["tensors"],
-        meta=decode(header["meta"], store),
-    )
+    with well_formed(path):
+        header, store = _read(path)
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "tensors": {}}
+        for key, tensor in store.items():
+            section, name = key.split(".", 1)
+            if section in groups:
+                groups[section][name] = tensor.to(device)
+        optimizers, meta = (decode(header[name], store) for name in ("optimizers", "meta"))
+        if not (isinstance(optimizers, dict) and isinstance(meta, dict)):
+            raise TypeError("optimizers and meta are no mappings")
+    return Checkpoint(groups["model"], optimizers, groups["tensors"], meta)
+
+
+@contextmanager
+def well_formed(path: PathLike) -> Iterator[None]:
+    """Turn what a file causes that has another form than ours into one line.
+
+    Args:
+        path: The checkpoint that is read, or taken up, in the block.
+
+    Raises:
+        UsageError: Something in it is missing or of another kind.
+    """
+    try:
+        yield
+    except _FORMLESS as error:
+        raise UsageError(
+            f"{path} has not the form of a checkpoint ({in_one_line(error)}); {EXPECTED}"
+        ) from error
 
 
 def _checksum(text: str, store: Mapping[str, Tensor]) -> str:
@@ -124,18 +153,11 @@ def _checksum(text: str, store: Mapping[str, Tensor]) -> str:
 
 
 def _write(path: Path, store: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(store, temporary, metadata=metadata)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(store, temporary, metadata=metadata)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"cannot write checkpoint {path}: {error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from recbole_atjt.checkpoint.codec import describe
-from recbole_atjt.checkpoint.file import Checkpoint, PathLike, save_checkpoint
+from recbole_atjt.checkpoint.file import Checkpoint, PathLike, save_checkpoint, well_formed
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.host.extensions import fields_read
 
 
 def save_model(
@@ -28,6 +29,8 @@ def save_model(
         TrainingError: As `save_checkpoint`, and for an ``other_parameter`` that has no safe form.
     """
     meta = {**meta, "other": other_parameters(model)}
+    if hasattr(model, "built_for"):
+        meta["built_for"] = model.built_for
     save_checkpoint(path, model.state_dict(), meta=meta, optimizers=optimizers, tensors=tensors)
 
 
@@ -62,7 +65,8 @@ def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:
         checkpoint: What `load_checkpoint` returned.
 
     Raises:
-        UsageError: Names, shapes or types differ; the first difference is named.
+        UsageError: Names, shapes or types differ, or the numbers of items stand for others; the
+            first difference is named.
     """
     own = model.state_dict()
     for name in [*own, *checkpoint.model_state]:
@@ -76,7 +80,34 @@ def load_model(model: nn.Module, checkpoint: Checkpoint) -> None:
                 f"{type(model).__name__}: '{name}' is {theirs} there and {ours} here; "
                 "use the same model, dataset and settings"
             )
+    with well_formed("the checkpoint"):
+        refuse_other_data(model, checkpoint)
+        other = dict(checkpoint.meta.get("other", {}))
     model.load_state_dict(checkpoint.model_state)
     device = next((tensor.device for tensor in own.values()), torch.device("cpu"))
-    for name, value in checkpoint.meta.get("other", {}).items():
+    for name, value in other.items():
         setattr(model, name, value.to(device) if isinstance(value, Tensor) else value)
+
+
+def refuse_other_data(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Refuse weights of another vocabulary or length of histories, which may well fit.
+
+    Raises:
+        UsageError: A column that the model reads numbers others, or the length differs.
+    """
+    then, now = checkpoint.meta.get("built_for"), getattr(model, "built_for", None)
+    if not (then and now):
+        return
+    reads = fields_read(model)
+    for name, digest in now["tokens"].items():
+        if reads(name) and then["tokens"].get(name) != digest:
+            raise UsageError(
+                f"the checkpoint was made with {checkpoint.meta.get('dataset', '?')}, in which "
+                f"{name} numbers others: its digest is {then['tokens'].get(name)} there and "
+                f"{digest} here; use the same files, filters and settings"
+            )
+    if then["history"] != now["history"]:
+        raise UsageError(
+            f"the checkpoint was made with MAX_ITEM_LIST_LENGTH={then['history']}, this "
+            f"{type(model).__name__} has MAX_ITEM_LIST_LENGTH={now['history']}"
+        )

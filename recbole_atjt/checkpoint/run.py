@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint
 from recbole_atjt.checkpoint.model import save_model
+from recbole_atjt.checkpoint.settings import refuse_other_training
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.plain import plain_config
-from recbole_atjt.settings.declared import DeclaredSettings, read_settings
 
 _WEIGHTING = "weighting."
 
@@ -29,6 +29,8 @@ class TrainingState:
         weighting: State of the strategy; empty in plain training.
         rng: States of all random generators.
         stage: Stage of a model that is trained in stages, else None.
+        data: Digest of the training data's rows.
+        record: What was noted of the epochs so far.
     """
 
     epoch: int
@@ -38,6 +40,8 @@ class TrainingState:
     weighting: Mapping[str, Tensor]
     rng: Mapping[str, Any]
     stage: Mapping[str, Any] | None = None
+    data: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_training(path: str, config: Any, model: nn.Module, state: TrainingState) -> None:
@@ -62,6 +66,8 @@ def save_training(path: str, config: Any, model: nn.Module, state: TrainingState
             "best_valid_score": state.best_valid_score,
             "config": plain_config(config),
             "rng": state.rng,
+            "data": state.data,
+            "record": state.record,
         },
         optimizers={"trainer": state.optimizer},
         tensors={f"{_WEIGHTING}{name}": value for name, value in state.weighting.items()},
@@ -69,7 +75,7 @@ def save_training(path: str, config: Any, model: nn.Module, state: TrainingState
 
 
 def load_training(
-    path: str, config: Any, model: nn.Module, settings: DeclaredSettings | None, device: Any
+    path: str, config: Any, model: nn.Module, data: str, device: Any
 ) -> tuple[Checkpoint, TrainingState]:
     """Read what :func:`save_training` wrote, and check that it is of this run.
 
@@ -77,11 +83,12 @@ def load_training(
         path: The checkpoint.
         config: This run's config.
         model: This run's bare model.
-        settings: The strategy's settings; None in plain training.
+        data: Digest of this run's training data.
         device: Where tensors go.
 
     Raises:
-        UsageError: The checkpoint is of another model, weighting or settings, or of no training.
+        UsageError: The checkpoint is of another model, weighting, settings or data, or of no
+            training.
     """
     found = load_checkpoint(path, device=device)
     meta = found.meta
@@ -95,7 +102,12 @@ def load_training(
             )
     if "rng" not in meta or "trainer" not in found.optimizers:
         raise UsageError(f"checkpoint {path} holds a model, but no training run to resume")
-    _refuse_other_settings(path, meta["config"], config, model, settings)
+    refuse_other_training(path, meta["config"], config, model)
+    if meta["data"] != data:
+        raise UsageError(
+            f"checkpoint {path} was trained on other interactions of {meta['dataset']}: their "
+            f"digest is {meta['data']} there and {data} here; use the same files"
+        )
     tensors = found.tensors.items()
     cut = len(_WEIGHTING)
     return found, TrainingState(
@@ -106,29 +118,6 @@ def load_training(
         weighting={key[cut:]: value for key, value in tensors if key.startswith(_WEIGHTING)},
         rng=meta["rng"],
         stage=meta.get("stage"),
+        data=data,
+        record=meta["record"],
     )
-
-
-def _refuse_other_settings(
-    path: str, stored: Any, config: Any, model: nn.Module, settings: DeclaredSettings | None
-) -> None:
-    """Refuse an optimiser's or a strategy's state that this run could not go on from."""
-    then, now = _binding(stored, model), _binding(config, model)
-    if settings is not None:
-        then.update(asdict(read_settings(type(settings), stored)))
-        now.update(asdict(settings))
-    for key, value in now.items():
-        if then[key] != value:
-            raise UsageError(
-                f"checkpoint {path} was trained with {key}={then[key]}, this run has {key}={value}"
-            )
-
-
-def _binding(config: Any, model: nn.Module) -> dict[str, Any]:
-    """Return the settings of a model and its optimiser that a run can't change, by key."""
-    found: dict[str, Any] = {"learner": config["learner"]}
-    declared = getattr(model, "settings_class", None)
-    if declared is not None:  # stages may be made longer, as a training may
-        own = asdict(read_settings(declared, config))
-        found.update({key: value for key, value in own.items() if "epochs" not in key})
-    return found

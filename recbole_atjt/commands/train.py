@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_atjt.commands.table import listed
 from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
 
+if TYPE_CHECKING:
+    from recbole_atjt.report.result import ExperimentResult
+
 LISTS = ("model", "dataset", "weighting", "seed")
 DEFAULTS = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
 USAGE = """\
 usage: run_atjt.py [train] [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAME] [--seed=INT,INT]
                    [--config_files="a.yaml b.yaml"] [--output_dir=DIR] [--report] [--KEY=VALUE ...]
+       run_atjt.py --resume=DIR [--report]
        run_atjt.py COMMAND --help
 
 Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset and
 config files: SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml.
 
-  --model         RecBole model (any general, sequential or context-aware one), AEL or MF [SASRec]
+  --model         RecBole model (any general, sequential or context-aware one), AEL, MF, or
+                  module:Class of your own [SASRec]
   --dataset       RecBole dataset: ml-100k, one RecBole can download, or a folder under data_path
                   [ml-100k]
   --weighting     strategies to compare: {strategies} [none,atjt]
   --seed          seeds; a list of models, datasets, strategies or seeds means one run each [2020]
   --config_files  RecBole config files (YAML), separated by spaces; later ones win
-  --output_dir    where result.json and the checkpoints go [runs/<model>-<dataset>-<time>]
+  --output_dir    where result.json and the checkpoints go, beside what other calls left there
+                  [a new folder runs/<model>-<dataset>-<time>]
+  --resume        an output_dir whose unfinished runs are gone on with, by their own settings
   --report        write the result as a page, too: report.html in output_dir; see report --help
   --KEY=VALUE     any key of RecBole's or of ours; values are read as YAML, never run as code
 
@@ -57,28 +64,49 @@ def run(arguments: Sequence[str]) -> int:
     """Make one run for each model, dataset, strategy and seed, and print the comparison."""
     values: dict[str, Any] = dict(parse_arguments(arguments, ("report",)))
     from recbole_atjt import experiment
-    from recbole_atjt.report.page import PAGE, require_matplotlib, write_page
-    from recbole_atjt.report.table import comparison
+    from recbole_atjt.report.page import require_matplotlib
     from recbole_atjt.settings.resources import properties_path
 
     files = str(values.pop("config_files", "")).split()
-    output_dir = values.pop("output_dir", None)
+    output_dir, resume = values.pop("output_dir", None), values.pop("resume", None)
     with_page = _switched("report", values.pop("report", "False"))
     if with_page:
         require_matplotlib()  # before hours of training
     varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
+    if resume is not None:
+        chosen: dict[str, Any] = {**varied, "config_file_list": files or None, "resume": resume}
+        return _shown(
+            lambda: experiment.run(**chosen, config_dict=values, output_dir=output_dir), with_page
+        )
     if not files and not {"model", "dataset"} & set(varied):
         files = [str(properties_path() / "quickstart.yaml")]
     named = {**_named_in(files), **varied}
     chosen = {**DEFAULTS, **named}
     if "weighting" not in named:
         chosen["weighting"] = _default_weighting(chosen["model"])
-    result = experiment.run(
-        **chosen, config_file_list=files, config_dict=values, output_dir=output_dir
+    return _shown(
+        lambda: experiment.run(
+            **chosen, config_file_list=files, config_dict=values, output_dir=output_dir
+        ),
+        with_page,
     )
-    print(f"\n{comparison(result.runs)}\n\nresult: {result.path}")
+
+
+def _shown(make: Callable[[], ExperimentResult], with_page: bool) -> int:
+    """Make the runs and print their comparison, also where it could not be written."""
+    from recbole_atjt import experiment
+    from recbole_atjt.report.page import PAGE, write_page
+    from recbole_atjt.report.table import comparison
+
+    try:
+        with experiment.ending_at_sigterm():
+            result = make()
+    except experiment.Unwritten as error:
+        print(f"\n{comparison(error.result.everything)}\n")
+        raise
+    print(f"\n{comparison(result.everything)}\n\nresult: {result.path}")
     if with_page:
-        print(f"page: {write_page(result.runs, result.output_dir / PAGE)}")
+        print(f"page: {write_page(result.everything, result.output_dir / PAGE)}")
     return 0
 
 

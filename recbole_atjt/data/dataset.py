@@ -18,7 +18,7 @@ from recbole_atjt.data.splits import SplitDataset, check_split
 from recbole_atjt.data.windows import WindowBase, WindowColumns, Windows, find_windows, pad
 from recbole_atjt.errors import UsageError
 
-_FILE_NUMBER = "number of the ready split"
+_FILE_NUMBER = "number:of the ready split"  # a column of a file has no colon in its name
 
 
 class WindowedDataset(SplitDataset):
@@ -49,7 +49,9 @@ class WindowedDataset(SplitDataset):
         ready = self.iid_field + config["LIST_SUFFIX"]
         self._has_lists = bool(config["benchmark_filename"]) and ready in loaded_columns(config)
         if not self._has_lists:
+            _refuse_names_of_histories(config)
             require_columns(config, ["TIME_FIELD"], f"{config['model']} needs a time field: ")
+            self.reads_time = True
         super()._load_data(token, dataset_path)
 
     def _benchmark_presets(self) -> None:
@@ -146,6 +148,24 @@ class WindowedDataset(SplitDataset):
         if isinstance(self.inter_feat, Windows):
             self.inter_feat.interaction.forget()
         return list(parts)
+
+
+def _refuse_names_of_histories(config: Any) -> None:
+    """Refuse columns of the file in whose place histories, their length or negatives are put.
+
+    Raises:
+        UsageError: Names the column.
+    """
+    loaded = loaded_columns(config)
+    made = {name + config["LIST_SUFFIX"] for name in loaded}
+    made |= {config["NEG_PREFIX"] + name for name in loaded} | {config["ITEM_LIST_LENGTH_FIELD"]}
+    for name in loaded:
+        if name in made:
+            raise UsageError(
+                f"column '{name}' of the interactions has the name of one that is made of "
+                "histories or negatives: rename it, or leave it out by "
+                f"unload_col={{inter: [{name}]}}"
+            )
 
 
 class SequentialWindowDataset(WindowedDataset, SequentialDataset):

@@ -181,7 +181,7 @@ def read_header(file: Path, field_separator: str = "\t", encoding: str = "utf-8"
     try:
         with open(file, encoding=encoding) as lines:
             header = lines.readline().rstrip("\n")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
     types = [feature_type.value for feature_type in FeatureType]
     names = []
@@ -192,8 +192,37 @@ def read_header(file: Path, field_separator: str = "\t", encoding: str = "utf-8"
                 f"{file}: column '{column}' of the header is not name:type with a type of "
                 f"{', '.join(types)}, separated by {field_separator!r}"
             )
+        if name in names:
+            raise UsageError(f"{file}: the header names column '{name}' twice")
         names.append(name)
     return names
+
+
+def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> None:
+    """Check that rows have as many fields as the header; longer ones would shift every column.
+
+    Args:
+        file: An atomic file.
+        field_separator: Separator of the columns.
+        encoding: Encoding of the file.
+        whole: Whether rows may not be shorter, either, as that of a file that was cut off.
+
+    Raises:
+        UsageError: A row is longer or shorter, or the file has another encoding; names the line.
+    """
+    try:
+        with file.open(encoding=encoding) as lines:
+            fields, number = next(lines, "").count(field_separator), 1
+            for number, line in enumerate(lines, start=2):
+                found = line.count(field_separator)
+                if found != fields and (found > fields or (whole and line != "\n")):
+                    raise UsageError(
+                        f"{file} line {number} has {found + 1} fields, the header {fields + 1}"
+                    )
+            if number == 1 and not whole:
+                raise UsageError(f"{file} has no row below its header: fill it, or remove it")
+    except UnicodeError as error:
+        raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
 
 
 def loaded_columns(config: Any) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from recbole.data.dataset import Dataset
 
+from recbole_atjt.data.checked import CheckedDataset
 from recbole_atjt.data.row_groups import Groups, leave_out_cuts
 from recbole_atjt.errors import UsageError, nearest
 
@@ -61,7 +61,7 @@ def _are_shares(value: Any, positive: bool) -> bool:
     return numbers and all(share > 0 or not (positive or share) for share in value) and value[0] > 0
 
 
-class SplitDataset(Dataset):
+class SplitDataset(CheckedDataset):
     """RecBole's splits as whole-array operations, and one by user.
 
     The rows of every part are RecBole's, in its order.

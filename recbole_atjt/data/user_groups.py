@@ -30,9 +30,12 @@ def deal_users(users: Tensor, n_groups: int, seed: int, key: str = "groups") -> 
     if n_groups < 2:
         raise UsageError(f"{key}={n_groups}: at least 2 groups of users are needed")
     if n_groups > len(distinct):
+        right = (
+            f"use 2 to {len(distinct)}" if len(distinct) > 1 else "use weighting=channel or none"
+        )
         raise UsageError(
             f"{key}={n_groups} is more than the {len(distinct)} users with training "
-            f"sequences: use 2 to {len(distinct)}"
+            f"sequences: {right}"
         )
     dealt = np.arange(len(distinct)) % n_groups
     group_of_user = np.random.default_rng(seed).permutation(dealt)

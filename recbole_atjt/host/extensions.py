@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from recbole_atjt.host.repairs.override import override
+from recbole_atjt.host.vocabulary import vocabulary_of
 
 
 def give_users_to_other_autoencoders() -> None:
@@ -49,3 +50,64 @@ def remember_normalized_ranges() -> None:
         self.normalized_ranges = {
             name: found for name, found in before.items() if found != after[name]
         }
+
+
+def remember_vocabulary() -> None:
+    """Keep with a model what it is built for (``model/abstract_recommender.py:92`` and below).
+
+    RecBole's models know how many users and items there are, not which. The attribute
+    ``built_for`` says it: ``tokens``, a digest for each column, and ``history``, the histories'
+    length.
+    """
+    from recbole.model import abstract_recommender as module
+
+    for base in (
+        module.GeneralRecommender,
+        module.SequentialRecommender,
+        module.ContextRecommender,
+    ):
+
+        @override(base, "__init__")
+        def initialize(
+            original: Callable[..., None], model: Any, config: Any, dataset: Any
+        ) -> None:
+            original(model, config, dataset)
+            vars(model)["built_for"] = {
+                "tokens": vocabulary_of(dataset),
+                "history": getattr(model, "max_seq_length", None),
+            }
+
+
+def refuse_weighted_models() -> None:
+    """Ask a model whether a trainer can train it (``trainer/trainer.py:111``).
+
+    RecBole's trainers would train a weighted model, but neither its recognisers nor its schedule.
+    A model's method ``require_trainer`` raises where it is not for this one.
+    """
+    from recbole.trainer import Trainer
+
+    @override(Trainer, "__init__")
+    def initialize(original: Callable[..., None], trainer: Any, config: Any, model: Any) -> None:
+        require = getattr(model, "require_trainer", None)
+        if require is not None:
+            require(trainer)
+        original(trainer, config, model)
+
+
+def fields_read(model: Any) -> Callable[[str], bool]:
+    """Tell of which columns a model reads the numbers: the items', and others if it has them.
+
+    Args:
+        model: A RecBole model.
+    """
+    from recbole.model.layers import ContextSeqEmbAbstractLayer
+    from recbole.utils import ModelType
+
+    if getattr(model, "type", None) == ModelType.CONTEXT or any(
+        isinstance(module, ContextSeqEmbAbstractLayer) for module in model.modules()
+    ):
+        return lambda name: True
+    read = {getattr(model, "ITEM_ID", None)}
+    if hasattr(model, "n_users"):
+        read.add(getattr(model, "USER_ID", None))
+    return read.__contains__

@@ -6,8 +6,12 @@ import functools
 
 from recbole_atjt.host.extensions import (
     give_users_to_other_autoencoders,
+    refuse_weighted_models,
     remember_normalized_ranges,
+    remember_vocabulary,
 )
+from recbole_atjt.host.repairs.disk import go_on_without_figures
+from recbole_atjt.host.repairs.files import read_plain_text, sort_by_exact_times
 from recbole_atjt.host.repairs.libraries import (
     keep_counts_of_training_data,
     keep_numpy_names,
@@ -38,6 +42,9 @@ def apply() -> None:
     restore_numpy_aliases()
     keep_numpy_names()
     load_missing_sequences()
+    read_plain_text()
+    sort_by_exact_times()
+    go_on_without_figures()
     fill_missing_values()
     remap_token_sequences()
     split_float_sequences()
@@ -51,3 +58,5 @@ def apply() -> None:
     keep_counts_of_training_data()
     give_users_to_other_autoencoders()
     remember_normalized_ranges()
+    remember_vocabulary()
+    refuse_weighted_models()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Mapping
 from numbers import Real
@@ -31,7 +30,16 @@ _LEAST = {
     "loss_decimal_place": 0,
     "metric_decimal_place": 0,
 }
-_LARGEST_SEED = 2**32 - 1
+#: Largest value of some of them; what is above is a slip of the pen.
+_LARGEST = {
+    "seed": 2**32 - 1,
+    "worker": 256,
+    "epochs": 2**31,
+    "train_batch_size": 2**31,
+    "eval_batch_size": 2**31,
+}
+_MOST_LAYERS = 1024
+_LAYERS = re.compile(r"^(n|num)_(layers|heads)$|^(\w+_)?num_(layers|heads)$|^layers?$")
 _SIZE = re.compile(r"(_size|_dim|_dimension)$|^(n|num)_(layers|heads)$")
 _NAME = re.compile(r"data_path|valid_metric|LIST_SUFFIX|NEG_PREFIX|seq_separator|\w+_FIELD")
 _INTERVAL = re.compile(r"\s*[(\[]\s*[^\s,;]+\s*,\s*[^\s,;]+\s*[)\]]\s*")
@@ -48,6 +56,8 @@ _MAPPINGS = (
 _LISTS = ("benchmark_filename", "normalize_field", "numerical_features", "value_metrics")
 #: RecBole would keep pickles, which are neither written nor read here.
 _PICKLES = ("save_dataset", "save_dataloaders", "dataloaders_save_path", "dataset_save_path")
+_SEPARATORS = ("field_separator", "seq_separator")
+_SEPARATOR = re.compile(r"[^\r\n\0]")
 _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 _CLIP = ("max_norm", "norm_type", "error_if_nonfinite", "foreach")
 
@@ -96,8 +106,9 @@ def _check_count(key: str, value: Any) -> None:
         raise UsageError(f"{key}={value} is not a whole number")
     if value < least:
         raise UsageError(f"{key}={value} is out of range: it must be at least {least}")
-    if key == "seed" and value > _LARGEST_SEED:
-        raise UsageError(f"seed={value} is out of range: it must be at most {_LARGEST_SEED}")
+    most = _MOST_LAYERS if _LAYERS.search(key) else _LARGEST.get(key, value)
+    if value > most:
+        raise UsageError(f"{key}={value} is out of range: it must be at most {most}")
 
 
 def _check_data(key: str, value: Any) -> None:
@@ -114,11 +125,13 @@ def _check_data(key: str, value: Any) -> None:
                 map(_INTERVAL.fullmatch, str(text).split(";"))
             ):
                 raise UsageError(f"{key}={value} is not an interval, such as [5,inf)")
-    if key == "encoding":
+    if key == "encoding" and value is not None:
         try:
-            codecs.lookup(str(value))
-        except LookupError as error:
+            "a".encode(value)
+        except (LookupError, TypeError, ValueError, UnicodeError) as error:
             raise UsageError(f"encoding={value} is unknown: use utf-8 or another") from error
+    if key in _SEPARATORS and not (isinstance(value, str) and _SEPARATOR.fullmatch(value)):
+        raise UsageError(f"{key}={value!r} must be one character, and none that ends a line")
 
 
 def _check_training(given: Mapping[str, Any]) -> None:

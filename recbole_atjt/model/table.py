@@ -11,6 +11,7 @@ from recbole_atjt.host.registry import models_of, recbole_models
 from recbole_atjt.host.traits import traits_of
 from recbole_atjt.model.ael import AEL
 from recbole_atjt.model.mf import MF
+from recbole_atjt.model.outside import load_model_class
 from recbole_atjt.settings.explained import Explained, declared_keys
 
 #: Families of RecBole that this package does not train.
@@ -47,12 +48,16 @@ def model_keys() -> tuple[Explained, ...]:
 
 
 def find_model(name: str) -> type[AbstractRecommender]:
-    """Return the registered model called ``name``.
+    """Return the registered model called ``name``, or the class that ``module:Class`` names.
 
     Raises:
         UsageError: No such model, or one of a family that is not trained here.
     """
     known = registered_models()
+    if not isinstance(name, str):
+        raise UsageError(f"model={name} is no name: use a model of RecBole 1.2.1, such as SASRec")
+    if ":" in name:
+        return load_model_class(name)
     if name in known:
         _refuse_own_training(name, known[name])
         return known[name]
@@ -66,7 +71,7 @@ def find_model(name: str) -> type[AbstractRecommender]:
         )
     raise UsageError(
         f"model={name} is unknown{nearest(name, known)}: use a model of RecBole 1.2.1 "
-        f"or one of {', '.join(own_models())}"
+        f"one of {', '.join(own_models())}, or module:Class"
     )
 
 

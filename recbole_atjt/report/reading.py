@@ -94,6 +94,16 @@ def read_result(folder: str | Path) -> ExperimentResult:
     return result
 
 
+def earlier_runs(folder: str | Path) -> list[RunResult]:
+    """Return what earlier calls left in a folder's result.json; nothing where there is none.
+
+    Raises:
+        UsageError: It is damaged, so that it could not be kept.
+    """
+    path = ExperimentResult(Path(folder)).path
+    return read_result(folder).runs if path.exists() else []
+
+
 class _Damaged(Exception):
     """A value has not the form that it should have."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.report.headroom import headrooms
 
 
@@ -63,6 +63,11 @@ class RunResult:
     gate: dict[str, float] | None = None
     progress: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """What tells it apart from the other runs of its folder."""
+        return f"{self.model}-{self.dataset}-{self.weighting}-{self.seed}"
+
 
 @dataclass
 class ExperimentResult:
@@ -71,28 +76,36 @@ class ExperimentResult:
     Attributes:
         output_dir: Folder of result.json and of the checkpoints.
         runs: One entry a run.
+        earlier: What result.json held of earlier calls.
+        order: Names of runs in the order in which they stand; others come first.
     """
 
     output_dir: Path
     runs: list[RunResult] = field(default_factory=list)
+    earlier: list[RunResult] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
         """Where result.json lies."""
         return self.output_dir / "result.json"
 
+    @property
+    def everything(self) -> list[RunResult]:
+        """All runs of the folder, earlier ones first unless ``order`` says otherwise."""
+        places = {name: place for place, name in enumerate(self.order)}
+        return sorted([*self.earlier, *self.runs], key=lambda run: places.get(run.name, -1))
+
     def write(self) -> None:
         """Write result.json by rename, so that it is never half; NaN and infinity become null."""
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        runs = [finite(asdict(run)) for run in self.runs]
+        runs = [finite(asdict(run)) for run in self.everything]
         written: dict[str, Any] = {"runs": runs}
-        rooms = headrooms(self.runs)
+        rooms = headrooms(self.everything)
         if rooms:
             written["headroom"] = finite(rooms)
         text = json.dumps(written, indent=2, allow_nan=False)
-        temporary = self.path.with_suffix(".json.tmp")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def finite(value: Any) -> Any:

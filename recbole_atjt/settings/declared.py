@@ -144,6 +144,15 @@ def declare(name: str, defaults: Mapping[str, Any]) -> type[DeclaredSettings]:
     return make_dataclass(name, declared, bases=(DeclaredSettings,), frozen=True)
 
 
+def declared_by(owner: type) -> type[DeclaredSettings] | None:
+    """Return the settings that a class declares, in ``settings_class`` or ``own_keys``, if any."""
+    declared: type[DeclaredSettings] | None = getattr(owner, "settings_class", None)
+    own = getattr(owner, "own_keys", None)
+    if declared is None and isinstance(own, Mapping) and own:
+        return declare(f"{owner.__name__}Settings", own)
+    return declared
+
+
 def kind_of(annotation: Any) -> str:
     """Return the name of a field's type, whether the annotation is a string or a type."""
     return (

@@ -9,6 +9,9 @@ import yaml
 
 from recbole_atjt.errors import UsageError, in_one_line
 
+#: Levels of nesting that any setting may have.
+_DEEPEST = 50
+
 
 def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
     """Read a YAML file of ``key: value`` lines; a file of comments only is empty.
@@ -20,12 +23,16 @@ def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> dict[str, Any]:
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     except OSError as error:
         raise UsageError(f"config file {path} can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
         raise UsageError(f"config file {path} is not valid YAML: {in_one_line(error)}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise UsageError(f"config file {path} holds no 'key: value' lines")
+    for key, value in loaded.items():
+        if not isinstance(key, str):
+            raise UsageError(f"config file {path}: key {key!r} is no name; a key is a word")
+        _refuse_circles(key, value)
     return loaded
 
 
@@ -35,6 +42,19 @@ def parse_value(value: Any, loader: Any = yaml.SafeLoader) -> Any:
         return value
     try:
         parsed = yaml.load(value, Loader=loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError):
         return value
+    except RecursionError as error:
+        raise UsageError(f"a value is nested too deeply: {value[:20]}...") from error
+    _refuse_circles(value, parsed)
     return parsed if isinstance(parsed, (str, int, float, bool, list, dict, type(None))) else value
+
+
+def _refuse_circles(named: str, value: Any, above: tuple[int, ...] = ()) -> None:
+    """Refuse what an anchor puts into itself, and so deep a nesting that it might as well."""
+    if not isinstance(value, (dict, list)):
+        return
+    if id(value) in above or len(above) > _DEEPEST:
+        raise UsageError(f"{named} holds itself, or is nested too deeply: write it without anchors")
+    for item in value.values() if isinstance(value, dict) else value:
+        _refuse_circles(named, item, (*above, id(value)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.trainer import Trainer
 from torch import Tensor, nn
 
-from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint
+from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint, well_formed
 from recbole_atjt.checkpoint.model import load_model
+from recbole_atjt.checkpoint.settings import refuse_other_evaluation
 from recbole_atjt.evaluation.revised import RevisedValidation
 from recbole_atjt.evaluation.values import ValueMetrics
 from recbole_atjt.training.recommender import DenoisingRecommender
@@ -31,7 +33,9 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
 
     def __init__(self, config: Any, model: nn.Module) -> None:
         super().__init__(config, model)
-        self.saved_model_file = self.saved_model_file[: -len(".pth")] + ".safetensors"
+        # RecBole's name has the second in it, which two trainers may share.
+        stem = self.saved_model_file[: -len(".pth")]
+        self.saved_model_file = f"{stem}-{secrets.token_hex(4)}.safetensors"
         self._values = ValueMetrics(config, model)
         self._revised = RevisedValidation.of(config, model)
 
@@ -47,7 +51,12 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
 
     def _load_best(self, path: str) -> None:
         loaded = load_checkpoint(path, device=self.device)
-        self._refuse_unfinished(path, loaded)
+        with well_formed(path):
+            self._refuse_unfinished(path, loaded)
+            stored = loaded.meta.get("config")
+            if isinstance(stored, dict):
+                for line in refuse_other_evaluation(path, stored, self.config):
+                    self.logger.warning(line)
         load_model(self.bare_model, loaded)
         self.logger.info(f"Loading model structure and parameters from {path}")
 

@@ -155,6 +155,18 @@ class DenoisingRecommender(AbstractRecommender):
             torch.stack(noise).mean(0) if noise else None,
         )
 
+    def require_trainer(self, trainer: Any) -> None:
+        """Refuse a trainer that knows nothing of a strategy's optimiser, phases and epochs.
+
+        Raises:
+            UsageError: Sequences are weighted, and the trainer is of RecBole's.
+        """
+        if self.weighting is not None and not getattr(trainer, "trains_weighted", False):
+            raise UsageError(
+                f"{type(trainer).__name__} trains no recogniser: train a DenoisingRecommender by "
+                "recbole_atjt.DenoisingTrainer"
+            )
+
     def start_epoch(self, epoch: int) -> None:
         """Tell the strategy which epoch begins; called by the trainer alone."""
         self._epoch = epoch

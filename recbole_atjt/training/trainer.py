@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -9,7 +11,8 @@ import torch
 from recbole.utils import set_color
 from torch import nn
 
-from recbole_atjt.checkpoint.model import load_model
+from recbole_atjt.checkpoint.file import well_formed
+from recbole_atjt.checkpoint.model import load_model, other_parameters
 from recbole_atjt.checkpoint.run import (
     TrainingState,
     load_training,
@@ -18,9 +21,11 @@ from recbole_atjt.checkpoint.run import (
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.host.vocabulary import interactions_of
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
+from recbole_atjt.training.choice import active_weighting, refuse_misspelt
 from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
 from recbole_atjt.training.notes import EpochNotes, Progress
@@ -39,12 +44,15 @@ class DenoisingTrainer(EvaluatingTrainer):
         model: A :class:`DenoisingRecommender`, or any RecBole model.
 
     Raises:
-        UsageError: A model that is trained in stages, which has a trainer of its own.
+        UsageError: A model that is trained in stages, which has a trainer of its own, or a
+            misspelt key of ours.
     """
 
     start_epoch: int
     #: Whether it trains models in stages.
     trains_in_stages = False
+    #: Whether it trains weighted models.
+    trains_weighted = True
 
     def __init__(self, config: Any, model: nn.Module) -> None:
         bare = getattr(model, "recommender", model)
@@ -53,8 +61,13 @@ class DenoisingTrainer(EvaluatingTrainer):
                 f"model={type(bare).__name__} is trained in stages: use "
                 "recbole_atjt.StagedTrainer, or recbole_atjt.assemble, which chooses it"
             )
+        refuse_misspelt(config)
         super().__init__(config, model)
+        #: Where the state after each epoch goes, beside the best model; None keeps none.
+        self.last_model_file: str | None = None
         self.best_epoch = -1
+        self._data = ""
+        self._unsaved = False  # whether a training ended that kept no model
         self.epoch_seconds: list[float] = []
         self._notes = EpochNotes()
         self._progress = Progress()
@@ -108,21 +121,36 @@ class DenoisingTrainer(EvaluatingTrainer):
         """Train as RecBole does; a strategy that trains alone first (DNR) does so before.
 
         Raises:
-            UsageError: A strategy learns from a validation that there is not.
+            UsageError: A strategy learns from a validation that there is not, or the config names
+                one and the model is not wrapped.
         """
+        self.logger.info(active_weighting(self.config, self.weighting))
         if self._reward is not None:
             self._reward.require(self.config, valid_data)
         if self.weighting is not None and self.start_epoch == 0:
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
+        self._unsaved = self.best_epoch < 0
+        self._data = interactions_of(train_data._dataset)
+        if kwargs.get("saved", True):
+            self._require_keeping()
         try:
             return super().fit(train_data, valid_data, *args, **kwargs)
         finally:
             self.tensorboard.close()
 
+    def _require_keeping(self) -> None:
+        """Refuse a model whose best state could not be written after it was trained."""
+        try:
+            other_parameters(self.bare_model)
+        except TrainingError as error:
+            raise UsageError(f"{error}: use another model") from error
+
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> Any:
         batches = self.loader_of(train_data)
+        if self.last_model_file is not None and epoch_idx > self.start_epoch:
+            self._save(self.last_model_file, self.state(epoch_idx - 1))
         self.epoch, self.batch = epoch_idx, 0
         if self.weighting is not None:
             self.model.start_epoch(epoch_idx)
@@ -188,7 +216,29 @@ class DenoisingTrainer(EvaluatingTrainer):
             optimizer=self.optimizer.state_dict(),
             weighting={} if self.weighting is None else self.weighting.state_dict(),
             rng=capture_rng(self._generators()),
+            data=self._data,
+            record=self._record(self.best_epoch),
         )
+
+    def _record(self, best_epoch: int) -> dict[str, Any]:
+        return {
+            "best_epoch": best_epoch,
+            "best_valid_result": dict(self.best_valid_result or {}),
+            "train_loss": dict(self.train_loss_dict),
+            "seconds": list(self.epoch_seconds),
+            "losses": dict(self._progress.losses),
+            "scores": dict(self._progress.scores),
+            "history": list(self._notes.history),
+            "complaints": list(self._notes.complaints),
+        }
+
+    def _take_up_record(self, record: Mapping[str, Any]) -> None:
+        self.best_epoch = int(record["best_epoch"])
+        self.best_valid_result = dict(record["best_valid_result"]) or None
+        self.train_loss_dict = dict(record["train_loss"])
+        self.epoch_seconds = list(record["seconds"])
+        self._progress = Progress(dict(record["losses"]), dict(record["scores"]))
+        self._notes = EpochNotes(list(record["history"]), list(record["complaints"]))
 
     def take_up(self, state: TrainingState) -> None:
         """Go on from a state, whose model is loaded and whose loader is there.
@@ -199,7 +249,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         if self.weighting is not None:
             self.weighting.load_state_dict(dict(state.weighting))
         self.optimizer.load_state_dict(state.optimizer)
-        self.start_epoch, self.best_epoch = state.epoch + 1, state.epoch
+        self.start_epoch = state.epoch + 1
+        self._take_up_record(state.record)
         self.cur_step, self.best_valid_score = state.cur_step, state.best_valid_score
         restore_rng(state.rng, self._generators())
 
@@ -209,16 +260,35 @@ class DenoisingTrainer(EvaluatingTrainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = kwargs.pop("saved_model_file", self.saved_model_file)
-        self.best_epoch = epoch
-        save_training(str(path), self.config, self.bare_model, self.state(epoch))
+        self._save(str(path), replace(self.state(epoch), record=self._record(epoch)))
+        self.best_epoch, self._unsaved = epoch, False
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
+
+    def _save(self, path: str, state: TrainingState) -> None:
+        try:
+            save_training(path, self.config, self.bare_model, state)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self.what_is_saved()}") from error
+
+    def _load_best(self, path: str) -> None:
+        """Load a checkpoint, but never what lay in the place of one that was not written.
+
+        Raises:
+            TrainingError: This training kept no model.
+        """
+        if self._unsaved and path == self.saved_model_file:
+            key, scores = self.config["valid_metric"], list(self._progress.scores.values())
+            reason = f"{key} was {scores[-1]} at the last validation" if scores else "saved=False"
+            raise TrainingError(f"no epoch was kept ({reason}): there is no best model to evaluate")
+        super()._load_best(path)
 
     def resume_checkpoint(self, resume_file: Any, train_data: Any = None) -> None:
         """Go on from a checkpoint of this package: model, optimisers, counters, randomness.
 
         Args:
-            resume_file: A checkpoint that this trainer's ``fit`` wrote.
+            resume_file: A checkpoint that this trainer's ``fit`` wrote; the best model goes on to
+                be kept there, unless it is ``last_model_file``.
             train_data: The loader that ``fit`` will be given; needed to go on exactly.
 
         Raises:
@@ -227,12 +297,16 @@ class DenoisingTrainer(EvaluatingTrainer):
         if train_data is None:
             raise UsageError("resume_checkpoint needs train_data, to go on with its random state")
         path = str(resume_file)
-        settings = None if self.weighting is None else self.weighting.settings
-        found, state = load_training(path, self.config, self.bare_model, settings, self.device)
-        load_model(self.bare_model, found)
-        self.loader_of(train_data)
-        self.take_up(state)
-        self.saved_model_file = path
+        self._data = interactions_of(train_data._dataset)
+        with well_formed(path):
+            found, state = load_training(
+                path, self.config, self.bare_model, self._data, self.device
+            )
+            load_model(self.bare_model, found)
+            self.loader_of(train_data)
+            self.take_up(state)
+        if path != self.last_model_file:
+            self.saved_model_file = path
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.errors import UsageError
 from recbole_atjt.report.page import tables
 from recbole_atjt.report.page.curves import noise_pictures, training_pictures
@@ -38,11 +38,9 @@ def write_page(runs: Sequence[RunResult], path: str | Path) -> Path:
     """
     path = Path(path)
     text = page(runs)
-    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}") from error
     return path

@@ -1,0 +1,215 @@
+"""Does a training that is killed again and again end as an unbroken one? Weights bit for bit.
+
+``python benchmarks/killed_runs.py [--kills=20] [--seed=0] [--weightings=none,atjt,...]`` trains
+each strategy unbroken, then again while killing the command with SIGKILL at random moments and
+going on with ``--resume``, and compares the weights of the best model and what ``result.json``
+says, times and paths left out. Every tenth signal is a SIGTERM, which has to end in one line. Then
+a full disk: a training whose files may not grow beyond a limit, gone on with where they may. The
+last line is JSON; the exit code is 1 where something differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from recbole_atjt.checkpoint import load_checkpoint  # noqa: E402
+
+#: Share of the signals that come at any moment, the start included.
+ANY_MOMENT = 0.25
+WEIGHTINGS = "none,atjt,dnr,channel,autodenoise_s"
+SETTINGS = {
+    "model": "SASRec",
+    "dataset": "planted-noise",
+    "data_path": ROOT / "dataset",
+    "epochs": 6,
+    "stopping_step": 10,
+    "train_batch_size": 128,
+    "hidden_size": 16,
+    "inner_size": 16,
+    "MAX_ITEM_LIST_LENGTH": 10,
+    "dnr_epochs": 1,
+    "show_progress": False,
+}
+
+
+def main() -> int:
+    """Run all, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weightings", default=WEIGHTINGS)
+    given = parser.parse_args()
+    names, chance = given.weightings.split(","), random.Random(given.seed)
+    table, signals = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(names):
+            kills = (given.kills + number) // len(names) if len(names) > 1 else given.kills
+            found = compare(Path(folder) / name, name, kills, chance, signals)
+            signals += found["signals"]
+            table.append(found)
+            print(json.dumps(found), flush=True)
+        table.append(full_disk(Path(folder) / "full", chance))
+        print(json.dumps(table[-1]), flush=True)
+    identical = all(row["identical"] for row in table)
+    print(json.dumps({"signals": signals, "identical": identical, "rows": len(table)}))
+    return int(not identical or signals < given.kills)
+
+
+def compare(
+    folder: Path, weighting: str, kills: int, chance: random.Random, before: int
+) -> dict[str, Any]:
+    """Train unbroken and killed; tell whether both ended alike."""
+    whole, broken = folder / "whole", folder / "broken"
+    start = time.monotonic()
+    assert started(folder, weighting, whole).wait() == 0
+    seconds = time.monotonic() - start
+    done, epochs, lines = 0, [], []
+    while done < kills:
+        process = started(folder, weighting, broken)
+        at_random(process, broken, seconds, chance)
+        if process.poll() is not None:  # it ended before the signal: begin anew
+            assert process.returncode == 0, (folder / "errors").read_text()
+            remove(broken)
+            continue
+        asked = signal.SIGTERM if (before + done) % 10 == 9 else signal.SIGKILL
+        process.send_signal(asked)
+        code = process.wait()
+        done += 1
+        epochs.append(last_epoch(broken))
+        if asked == signal.SIGTERM:
+            lines.append(code == 143 and in_one_line(folder))
+    assert started(folder, weighting, broken).wait() == 0
+    return {
+        "weighting": weighting,
+        "signals": done,
+        "last epoch kept at each": epochs,
+        "SIGTERM in one line": lines,
+        "identical": same(whole, broken) and all(lines),
+    }
+
+
+def at_random(
+    process: subprocess.Popen[bytes], output: Path, seconds: float, chance: random.Random
+) -> None:
+    """Wait for a random moment: any at all, or one soon after the next state was written."""
+    if chance.random() < ANY_MOMENT:
+        deadline = time.monotonic() + chance.uniform(0, seconds)
+    else:
+        before, latest = written(output), time.monotonic() + 3 * seconds
+        while written(output) == before and process.poll() is None:
+            assert time.monotonic() < latest
+            time.sleep(0.01)
+        deadline = time.monotonic() + chance.uniform(0, seconds / 8)
+    while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+
+
+def written(output: Path) -> list[tuple[str, int]]:
+    """Return the states that there are, by name and time."""
+    files = sorted(output.glob("checkpoints/*.last.safetensors"))
+    return [(path.name, path.stat().st_mtime_ns) for path in files]
+
+
+def full_disk(folder: Path, chance: random.Random) -> dict[str, Any]:
+    """Train where no file may grow beyond a limit, then go on where it may."""
+    whole, broken = folder / "whole", folder / "broken"
+    assert started(folder, "atjt", whole).wait() == 0
+    biggest = max(path.stat().st_size for path in whole.rglob("*.safetensors"))
+    loads, codes = [], []
+    for _ in range(3):
+        codes.append(started(folder, "atjt", broken, limit=chance.randint(1, biggest - 1)).wait())
+        files = list(broken.rglob("*.safetensors"))
+        loads += [bool(load_checkpoint(path).meta) for path in files]
+        process = started(folder, "atjt", broken)
+        time.sleep(chance.uniform(5, 8))
+        process.kill()
+        process.wait()
+    assert started(folder, "atjt", broken).wait() == 0
+    return {"full disk": codes, "loaded": len(loads), "identical": same(whole, broken)}
+
+
+def started(
+    folder: Path, weighting: str, output: Path, limit: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Start the command, or go on with what it left; ``limit`` is in bytes a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (output / "calls.json").is_file():
+        words = [f"--resume={output}"]
+    else:
+        words = [f"--{key}={value}" for key, value in SETTINGS.items()]
+        words += [f"--weighting={weighting}", f"--output_dir={output}"]
+
+    def limited() -> None:
+        if limit is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run_atjt.py"), *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "errors").open("wb"),
+        preexec_fn=limited,
+    )
+
+
+def last_epoch(output: Path) -> int | None:
+    """Return the epoch of the last state; it has to load."""
+    files = list(output.glob("checkpoints/*.last.safetensors"))
+    return int(load_checkpoint(files[0]).meta["epoch"]) if files else None
+
+
+def in_one_line(folder: Path) -> bool:
+    """Tell whether the command ended in one line, and without a traceback."""
+    text = (folder / "errors").read_text(encoding="utf-8")
+    return "Traceback" not in text and "recbole-atjt: interrupted" in text.splitlines()[-1]
+
+
+def same(one: Path, other: Path) -> bool:
+    """Tell whether two folders hold the same models, to the bit, and the same result."""
+    files = [
+        sorted(path.name for path in (each / "checkpoints").iterdir()) for each in (one, other)
+    ]
+    if files[0] != files[1]:
+        return False
+    for name in files[0]:
+        states = [load_checkpoint(each / "checkpoints" / name).model_state for each in (one, other)]
+        if states[0].keys() != states[1].keys():
+            return False
+        if not all(torch.equal(states[0][key], states[1][key]) for key in states[0]):
+            return False
+    return results(one) == results(other)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """Return the runs of a result.json without times and paths."""
+    runs = json.loads((folder / "result.json").read_text(encoding="utf-8"))["runs"]
+    left_out = ("seconds", "checkpoint", "config")
+    return [{key: value for key, value in run.items() if key not in left_out} for run in runs]
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of a call."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
