@@ -55,7 +55,7 @@ def compare(folder: Path, kills: int, jobs: int, chance: random.Random) -> dict[
     while killed < kills:
         process = started(file, broken, jobs)
         before = len(cells(broken))
-        deadline = time.monotonic() + 60  # let it do something before it is killed
+        deadline = time.monotonic() + 240  # let it do something before it is killed
         while len(cells(broken)) == before and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)

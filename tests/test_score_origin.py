@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from recbole_atjt.errors import UsageError
 from recbole_atjt.scoring.origin import Origin, origin_of
 from tests.scores import HEADER, clicks, config_of, parts_of, write_inter
 
@@ -145,9 +144,9 @@ def test_ready_splits() -> None:
     assert len(origin.table) + len(origin.unscored) == 84
 
 
-def test_quotation_marks_are_refused() -> None:
-    rows = clicks()
-    rows = [[user, f'"{item}"', time] for user, item, time in rows]
-    write_inter("quoted", rows)
-    with pytest.raises(UsageError, match=r"quoted\.inter: RecBole reads item_id 'i\d+' where line"):
-        found("quoted")
+def test_quotation_marks_are_characters() -> None:
+    rows = [[user, f'"{item}"', time] for user, item, time in clicks()]
+    file = write_inter("quoted", rows)
+    origin, _ = found("quoted")
+    agrees(origin, file)
+    assert origin.table["item"].str.startswith('"').all()

@@ -10,7 +10,7 @@ from recbole_atjt.errors import UsageError
 from recbole_atjt.host.plain import plain_config
 from recbole_atjt.settings.declared import declared_by
 from recbole_atjt.settings.explained import declared_keys
-from recbole_atjt.weighting.table import STRATEGIES, strategy_keys, weighting_of
+from recbole_atjt.weighting.table import STRATEGIES, settings_of, strategy_keys, weighting_of
 
 Difference = tuple[str, Any, Any]
 """A key, its value then and its value now."""
@@ -166,7 +166,8 @@ def _root(difference: Difference) -> str:
 
 @cache
 def _keys_of_strategies() -> frozenset[str]:
-    return frozenset(item.key for name in STRATEGIES for item in strategy_keys(name))
+    known = [strategy for strategy in STRATEGIES.values() if strategy is not None]
+    return frozenset(item.key for each in known for item in declared_keys(settings_of(each)))
 
 
 def _deals_by_seed(eval_args: Mapping[str, Any]) -> bool:

@@ -54,7 +54,8 @@ class CheckedDataset(Dataset):
                     f"write {field}:float into the header, and numbers below it"
                 )
             times = np.asarray(feat[field], dtype=np.float64)
-            wrong = np.flatnonzero(~np.isfinite(times))
+            named = feat[[self.uid_field, self.iid_field]].notna().all(axis=1)
+            wrong = np.flatnonzero(~np.isfinite(times) & named)  # RecBole leaves out the others
             if len(wrong):
                 raise UsageError(
                     f"{file}: {len(wrong)} of {len(feat)} clicks have no time, row {wrong[0] + 1} "

@@ -114,8 +114,8 @@ def _require_same(
         first = wrong[0]
         raise UsageError(
             f"{file}: RecBole reads {name} '{found[first]}' where line "
-            f"{int(text.line[min(row[first], len(text.line) - 1)])} has '{written[first]}': scores "
-            "need a file without quotation marks around values"
+            f"{int(text.line[min(row[first], len(text.line) - 1)])} has '{written[first]}': "
+            "scores need a file whose lines are the rows that RecBole reads"
         )
 
 
