@@ -381,7 +381,11 @@ def test_both_ways_to_start_it(start: list[str]) -> None:
 
 @pytest.mark.slow
 def test_a_real_ctrl_c(tmp_path: Path) -> None:
-    process = started(str(ROOT / "run_atjt.py"), *arguments(epochs=100000, stopping_step=100000))
+    # A shell that starts the tests in the background has it ignored, and a child inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    keys = arguments(epochs=100000, stopping_step=100000)
+    process = started(str(ROOT / "run_atjt.py"), *keys)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("out/checkpoints/*.safetensors")):
         assert time.monotonic() < deadline
