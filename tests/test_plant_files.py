@@ -101,7 +101,7 @@ def test_the_size_of_chunks_does_not_matter(
     assert plant_files(folder, "odd", spec, "three", 1, items=2).read_text() != expected
 
 
-CHARACTERS = st.characters(codec="utf-8", exclude_characters="\t\n\r", exclude_categories=("Cs",))
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0\t\n\r", exclude_categories=("Cs",))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -114,6 +114,15 @@ def test_any_text_is_kept(tmp_path: Path, texts: list[str]) -> None:
     out = plant_files(folder, "x", "uniform:0.5", folder / "y", keep=0)
     _, found = read(out)
     assert [row[0] for row in found] == texts
+
+
+def test_a_nul_character_is_refused() -> None:
+    rows = odd_rows()
+    rows[3][0] = "a\0b"
+    folder = write("odd", HEADER, rows)
+    with pytest.raises(UsageError, match=r"odd\.inter line 5 holds a NUL character"):
+        plant_files(folder, "odd", "uniform:0.5", "new")
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(0.2, 2), (0.3, 3), (1 / 3, 3), (0.34, 4), (0.9, 9)])

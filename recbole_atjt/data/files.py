@@ -214,6 +214,7 @@ def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> 
         with file.open(encoding=encoding) as lines:
             fields, number = next(lines, "").count(field_separator), 1
             for number, line in enumerate(lines, start=2):
+                _require_text(file, number, line)
                 found = line.count(field_separator)
                 if found != fields and (found > fields or (whole and line != "\n")):
                     raise UsageError(
@@ -223,6 +224,22 @@ def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> 
                 raise UsageError(f"{file} has no row below its header: fill it, or remove it")
     except UnicodeError as error:
         raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
+
+
+def refuse_nul(file: Path, encoding: str) -> None:
+    """Check that a file holds no NUL: some versions of pandas end a value there.
+
+    Raises:
+        UsageError: A line holds one; names it.
+    """
+    with file.open(encoding=encoding, errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            _require_text(file, number, line)
+
+
+def _require_text(file: Path, number: int, line: str) -> None:
+    if "\0" in line:
+        raise UsageError(f"{file} line {number} holds a NUL character: the file is damaged")
 
 
 def loaded_columns(config: Any) -> list[str]:

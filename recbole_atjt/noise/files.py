@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-from recbole_atjt.data.files import ensure_files, read_header
+from recbole_atjt.data.files import ensure_files, read_header, refuse_nul
 from recbole_atjt.data.new_dataset import copy_others, new_folder, refuse_folder
 from recbole_atjt.errors import UsageError
 from recbole_atjt.noise.file_noise import FileNoise, plant_clicks, with_noise
@@ -72,6 +72,7 @@ def plant_files(
     columns = Columns.of(
         read_header(inter, field_separator, encoding), user_field, item_field, time_field, inter
     )
+    refuse_nul(inter, encoding)
     chunks = _Chunks(inter, field_separator, encoding)
     noise = plant_clicks(plan, read_clicks(chunks, columns), keep)
     with new_folder(target) as folder:
