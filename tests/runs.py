@@ -165,6 +165,15 @@ def fit(epochs: int, resume: str | None = None, **changes: Any) -> Any:
     return trainer
 
 
+def options(values: dict[str, Any]) -> list[str]:
+    """Write settings as options of the command line; None leaves a key out."""
+    return [
+        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in values.items()
+        if value is not None
+    ]
+
+
 def arguments(**changes: Any) -> list[str]:
     """Return the command line of a short run; None leaves a key out."""
     values = {
@@ -175,8 +184,4 @@ def arguments(**changes: Any) -> list[str]:
         "output_dir": "out",
         **changes,
     }
-    return [
-        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in values.items()
-        if value is not None
-    ]
+    return options(values)

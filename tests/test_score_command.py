@@ -19,6 +19,7 @@ from recbole_atjt.scoring.scored import score_interactions
 from recbole_atjt.scoring.table import COLUMNS, read_scores, write_scores
 from recbole_atjt.weighting.table import STRATEGIES
 from tests.outside import announced
+from tests.runs import options
 from tests.scores import clicks, config_of, keys, write_inter
 
 PLANT = {"plant": "clickbait:0.3", "plant_items": 3}
@@ -32,11 +33,9 @@ def words(**changes: Any) -> list[str]:
         "output_dir": "out",
         **changes,
     }
-    return [
-        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in given.items()
-        if value is not None and key not in ("user_inter_num_interval", "item_inter_num_interval")
-    ]
+    for filtered in ("user_inter_num_interval", "item_inter_num_interval"):
+        given.pop(filtered, None)
+    return options(given)
 
 
 def test_it_writes_a_row_for_each_training_click(capsys: pytest.CaptureFixture[str]) -> None:

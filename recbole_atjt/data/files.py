@@ -24,6 +24,10 @@ DOWNLOAD_TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
 
 
+BUILT_IN = "ml-100k"
+"""Dataset that RecBole reads from its own copy only."""
+
+
 def dataset_folder(dataset: str, data_path: str | Path | None = None) -> Path:
     """Return the folder of a dataset's files, where RecBole would look for them.
 
@@ -31,7 +35,7 @@ def dataset_folder(dataset: str, data_path: str | Path | None = None) -> Path:
         dataset: Name of the dataset.
         data_path: Folder of datasets; ``dataset`` by default.
     """
-    if dataset == "ml-100k":
+    if dataset == BUILT_IN:
         return Path(recbole.__file__).parent / "dataset_example" / dataset
     return Path(data_path or "dataset") / dataset
 

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recbole_atjt.data.files import BUILT_IN
 from recbole_atjt.errors import UsageError
-
-#: RecBole reads a dataset of this name from its own copy only.
-_BUILT_IN = "ml-100k"
 
 
 def refuse_folder(folder: Path, source: Path | None = None) -> None:
@@ -31,9 +29,9 @@ def refuse_folder(folder: Path, source: Path | None = None) -> None:
         )
     if folder.exists() or folder.is_symlink():
         raise UsageError(f"output_dir={folder} exists already: name a new folder")
-    if folder.name == _BUILT_IN:
+    if folder.name == BUILT_IN:
         raise UsageError(
-            f"output_dir={folder}: RecBole reads a dataset named {_BUILT_IN} from its own copy "
+            f"output_dir={folder}: RecBole reads a dataset named {BUILT_IN} from its own copy "
             "only; give the folder another name"
         )
 

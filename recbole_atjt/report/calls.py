@@ -12,6 +12,7 @@ from typing import Any
 
 from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.errors import UsageError
+from recbole_atjt.report.reading import read_json
 
 CALLS = "calls.json"
 """Name of the file in a call's folder."""
@@ -80,14 +81,7 @@ def read_calls(folder: Path) -> list[Planned]:
         UsageError: There is no such file, or it is damaged.
     """
     path = folder / CALLS
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{path} can't be read: {error.strerror}; give the output_dir of a training"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged: it is no JSON ({error})") from error
+    content = read_json(path)
     runs = content.get("runs") if isinstance(content, dict) else None
     if not isinstance(runs, list) or not all(map(_is_planned, runs)):
         raise UsageError(f"{path} is damaged: it names no runs")

@@ -62,6 +62,22 @@ _RUN = _Named(
 _FORMS = {str: "text", int: "a whole number", float: "a number or null"}
 
 
+def read_json(path: Path) -> Any:
+    """Read a file that a training leaves in its folder.
+
+    Raises:
+        UsageError: There is no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be read: {error.strerror}; give the output_dir of a training"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: it is no JSON ({error})") from error
+
+
 def read_result(folder: str | Path) -> ExperimentResult:
     """Read the result.json of a folder.
 
@@ -75,14 +91,7 @@ def read_result(folder: str | Path) -> ExperimentResult:
         UsageError: There is no result.json, or it is damaged; says where.
     """
     result = ExperimentResult(Path(folder))
-    try:
-        content = json.loads(result.path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{result.path} can't be read: {error.strerror}; give the output_dir of a training"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{result.path} is damaged: it is no JSON ({error})") from error
+    content = read_json(result.path)
     try:
         runs = _checked(content, _Named({"runs": [_RUN]}), "")["runs"]
     except _Damaged as error:
