@@ -70,7 +70,7 @@ def find_model(name: str) -> type[AbstractRecommender]:
             "models are trained here"
         )
     raise UsageError(
-        f"model={name} is unknown{nearest(name, known)}: use a model of RecBole 1.2.1 "
+        f"model={name} is unknown{nearest(name, known)}: use a model of RecBole 1.2.1, "
         f"one of {', '.join(own_models())}, or module:Class"
     )
 
