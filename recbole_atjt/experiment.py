@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -16,14 +17,14 @@ from typing import Any
 
 import numpy as np
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import init_logger
 
 from recbole_atjt.assembly import Assembled, assemble
 from recbole_atjt.checkpoint.settings import OF_THE_MACHINE
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
-from recbole_atjt.host.repairs.disk import keep_quiet
+from recbole_atjt.host.repairs.disk import figures_in
+from recbole_atjt.host.screen import shows_progress
 from recbole_atjt.host.sizes import memory_in_one_line
 from recbole_atjt.model.table import registered_models
 from recbole_atjt.report.calls import (
@@ -36,7 +37,8 @@ from recbole_atjt.report.calls import (
     texts_of,
     write_calls,
 )
-from recbole_atjt.report.folder import in_use, new_folder
+from recbole_atjt.report.folder import RUNS, in_use, new_folder, nothing_empty_after_failure
+from recbole_atjt.report.log import end_log, start_log
 from recbole_atjt.report.reading import earlier_runs
 from recbole_atjt.report.result import ExperimentResult, RunResult
 from recbole_atjt.report.suspects import named_items
@@ -52,9 +54,10 @@ ASK_AGAIN = 5.0
 SUSPECTS = 10
 CHECKPOINTS = "checkpoints"
 """Folder of the best models in a call's folder."""
-
-#: Handlers of the run's log.
-_LOG: list[logging.Handler] = []
+LOGS = "logs"
+"""Folder of the runs' logs in a call's folder."""
+FIGURES = "tensorboard"
+"""Folder of the runs' TensorBoard figures in a call's folder."""
 
 
 class Interrupted(AtjtError):
@@ -183,9 +186,9 @@ def run(
     if output_dir is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         output_dir = new_folder(
-            Path("runs") / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
+            Path(RUNS) / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
         )
-    with in_use(Path(output_dir)):
+    with in_use(Path(output_dir)), nothing_empty_after_failure(Path(output_dir)):
         result = ExperimentResult(Path(output_dir), earlier=earlier_runs(output_dir))
         _refuse_kept(configs, result)
         write_calls(result.output_dir, _planned(cells, configs, config_file_list, config_dict))
@@ -205,6 +208,10 @@ def _forget_unbegun(configs: Sequence[DenoisingConfig], result: ExperimentResult
     begun = {name for name in names if checkpoint_of(folder, name).exists()}
     if names - begun:
         forget_calls(folder, names - begun)
+    end_log()
+    for name in names - begun:
+        log_of(folder, name).unlink(missing_ok=True)
+        shutil.rmtree(figures_of(folder, name), ignore_errors=True)
 
 
 def _planned(
@@ -278,7 +285,7 @@ def _make_all(
     lost: OSError | None = None
     for number, config in enumerate(configs, start=1):
         try:
-            _start_log(config)
+            start_log(log_of(result.output_dir, name_of(config)), config["state"])
         except OSError as error:
             raise UsageError(f"{error.filename} can't be written to: {error.strerror}") from error
         logging.getLogger().info(
@@ -318,21 +325,14 @@ def checkpoint_of(folder: Path, name: str) -> Path:
     return folder / CHECKPOINTS / f"{name}.safetensors"
 
 
-def _start_log(config: DenoisingConfig) -> None:
-    """Give a run RecBole's log, in a file of its own, unless the caller has set up logging.
+def log_of(folder: Path, name: str) -> Path:
+    """Return where the log of a run is kept."""
+    return folder / LOGS / f"{name}.log"
 
-    RecBole names the folder of a run's TensorBoard figures after that file.
-    """
-    root = logging.getLogger()
-    if any(handler not in _LOG for handler in root.handlers):
-        return
-    for handler in _LOG:
-        root.removeHandler(handler)
-        with suppress(OSError):
-            handler.close()
-    init_logger(config)
-    _LOG[:] = root.handlers
-    keep_quiet(_LOG)
+
+def figures_of(folder: Path, name: str) -> Path:
+    """Return the folder of a run's TensorBoard figures."""
+    return folder / FIGURES / name
 
 
 def _listed(value: Any) -> list[Any]:
@@ -357,6 +357,7 @@ class _Run:
         self.config = config
         self.name = name_of(config)
         self.path = checkpoint_of(folder, self.name)
+        self.figures = figures_of(folder, self.name)
         self.last = self.path.with_name(f"{self.name}.last.safetensors")
         self.resumed = resumed
         self.trainer: DenoisingTrainer | None = None
@@ -364,7 +365,8 @@ class _Run:
     def make(self) -> RunResult:
         """Prepare, train, evaluate, describe."""
         start = perf_counter()
-        ready = assemble(self.config, self.path.parent)
+        with figures_in(self.figures):
+            ready = assemble(self.config, self.path.parent)
         self.trainer = trainer = ready.trainer
         trainer.saved_model_file = str(self.path)
         if not trainer.trains_in_stages:  # stages go on from their best epoch
@@ -373,7 +375,7 @@ class _Run:
         if self.resumed and kept.exists():
             trainer.resume_checkpoint(kept, ready.train_data)
         prepared = perf_counter()
-        show = self.config["show_progress"]
+        show = shows_progress(self.config)
         with memory_in_one_line(self.config):
             trainer.fit(ready.train_data, ready.valid_data, show_progress=show)
             valid = trainer.evaluate(ready.valid_data, show_progress=show)

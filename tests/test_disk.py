@@ -59,8 +59,9 @@ def test_figures_that_find_no_room_end_no_training(
 def test_a_folder_of_figures_that_cant_be_made_ends_no_training(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    Path("log_tensorboard").write_text("a file")
-    train("SASRec", "none", epochs=1)
+    Path("out").mkdir()
+    Path("out/tensorboard").write_text("a file")
+    train("SASRec", "none", "out", epochs=1)
     assert any("TensorBoard's figures can't be written" in line for line in caplog.messages)
 
 

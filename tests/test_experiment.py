@@ -14,6 +14,7 @@ from recbole_atjt import UsageError, assembly
 from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.experiment import Interrupted
+from recbole_atjt.report import log
 from tests.runs import LEAVE_ONE_OUT, assemble, settings, train, train_with_recbole
 from tests.tiers import fast
 
@@ -188,14 +189,16 @@ def test_each_run_has_a_log_and_a_tensorboard_folder_of_its_own(
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
-    monkeypatch.setattr(recbole_atjt.experiment, "_LOG", [])
+    monkeypatch.setattr(log, "_OURS", [])
     keys = settings(epochs=1)
     recbole_atjt.run("SASRec", "tiny", ["none", "atjt"], config_dict=keys, output_dir="out")
-    for handler in root.handlers:
-        handler.close()
-    logs = {path.stem: path.read_text(encoding="utf-8") for path in Path("log").glob("*/*.log")}
-    assert sorted("recognizer loss" in text for text in logs.values()) == [False, True]
-    assert {path.name for path in Path("log_tensorboard").iterdir()} == set(logs)
+    log.end_log()
+    for name, recognises in (("SASRec-tiny-none-7", False), ("SASRec-tiny-atjt-7", True)):
+        text = Path(f"out/logs/{name}.log").read_text(encoding="utf-8")
+        assert ("recognizer loss" in text) is recognises
+        assert list(Path(f"out/tensorboard/{name}").glob("events.*"))
+    assert not Path("log").exists()
+    assert not Path("log_tensorboard").exists()
 
 
 def test_logging_that_the_caller_has_set_up_is_left_alone() -> None:
@@ -203,7 +206,7 @@ def test_logging_that_the_caller_has_set_up_is_left_alone() -> None:
     assert handlers, "pytest has some"
     train("SASRec", "none", epochs=1)
     assert logging.getLogger().handlers == handlers
-    assert not Path("log").exists()
+    assert not list(Path().rglob("*.log"))
 
 
 def test_a_model_pretrained_on_items_of_other_numbers_is_refused() -> None:

@@ -153,3 +153,36 @@ def test_a_link_beside_the_result_leads_nowhere(tmp_path: Path) -> None:
     ExperimentResult(folder).write()
     assert victim.read_text() == "precious"
     assert not (folder / "result.json").is_symlink()
+
+
+def test_a_run_writes_nothing_into_the_working_folder() -> None:
+    train("SASRec", "atjt", "elsewhere/out", epochs=1)
+    assert os.listdir() == ["elsewhere"]
+
+
+@pytest.mark.parametrize("output_dir", [None, "out", "a/b/out"])
+def test_a_call_that_fails_leaves_no_empty_folder(output_dir: str | None) -> None:
+    with pytest.raises(UsageError, match="dataset"):
+        recbole_atjt.run("SASRec", "nowhere", "none", output_dir=output_dir)
+    assert not [path for path in Path().rglob("*") if not path.is_dir()]
+    assert not list(Path().rglob("out"))
+    assert not list(Path().rglob("runs"))
+
+
+def test_a_call_that_fails_keeps_what_the_folder_held() -> None:
+    Path("out").mkdir()
+    Path("out/mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="dataset"):
+        recbole_atjt.run("SASRec", "nowhere", "none", output_dir="out")
+    assert sorted(os.listdir("out")) == [".lock", "mine.txt"]
+
+
+def test_what_a_run_writes_is_as_readable_as_any_file() -> None:
+    before = os.umask(0o027)
+    try:
+        train("SASRec", "channel", "out", epochs=1)
+    finally:
+        os.umask(before)
+    for path in Path("out").rglob("*"):
+        if path.is_file():
+            assert path.stat().st_mode & 0o777 == 0o640, path

@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from logging import getLogger
 from pathlib import Path
 
 from recbole_atjt.errors import UsageError
 
+RUNS = "runs"
+"""Folder in the working folder for the folders of calls that were given none."""
 LOCK = ".lock"
 """File in the folder that is locked while a call writes there; the system unlocks it at the end."""
 
@@ -38,6 +40,33 @@ def new_folder(stem: Path) -> Path:
 
 
 @contextmanager
+def nothing_empty_after_failure(folder: Path) -> Iterator[None]:
+    """Take back the folders that a block leaves empty, if it fails; the folder itself, too.
+
+    Args:
+        folder: The folder of a call that holds it (:func:`in_use`).
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            _remove_empty(folder)
+        raise
+
+
+def _remove_empty(folder: Path) -> None:
+    for path, _, _ in os.walk(folder, topdown=False):
+        if Path(path) != folder:
+            with suppress(OSError):  # it holds something
+                os.rmdir(path)
+    if os.listdir(folder) == [LOCK]:
+        (folder / LOCK).unlink()
+        folder.rmdir()
+        if folder.parent.name == RUNS:
+            folder.parent.rmdir()
+
+
+@contextmanager
 def in_use(folder: Path) -> Iterator[None]:
     """Hold a folder for this call; another one into the same folder is refused meanwhile.
 
@@ -47,11 +76,7 @@ def in_use(folder: Path) -> Iterator[None]:
     Raises:
         UsageError: Another call is writing there, or it can't be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+    handle = _open_lock(folder)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,6 +91,14 @@ def in_use(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _open_lock(folder: Path) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageError:

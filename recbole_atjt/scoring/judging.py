@@ -14,6 +14,8 @@ from recbole_atjt.assembly import Assembled, assemble_on
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.plain import with_values
+from recbole_atjt.host.repairs.disk import figures_in
+from recbole_atjt.host.screen import shows_progress
 from recbole_atjt.randomness import kept
 from recbole_atjt.scoring.folds import Fold
 from recbole_atjt.scoring.users import reads_users
@@ -210,7 +212,8 @@ def train_fold(config: Any, fold: Fold, tally: Tally, in_sample: bool, folder: s
     if isinstance(fold.loaders[0], UserDataLoader):
         raise UsageError(f"model={name} trains on users, not on single clicks: it scores none")
     config = with_values(config, checkpoint_dir=folder)
-    ready = assemble_on(config, fold.loaders, lambda model: JudgingTrainer)
+    with figures_in(None):
+        ready = assemble_on(config, fold.loaders, lambda model: JudgingTrainer)
     trainer = ready.trainer
     assert isinstance(trainer, JudgingTrainer)
     trainer.judge = Judge(fold, trainer, tally, in_sample)
@@ -221,7 +224,7 @@ def train_fold(config: Any, fold: Fold, tally: Tally, in_sample: bool, folder: s
             f"model={name} knows users by their ids, so that it can't judge those it was not "
             "trained on: use a sequential model without them, or --in_sample"
         )
-    show = config["show_progress"]
+    show = shows_progress(config)
     trainer.fit(ready.train_data, ready.valid_data, saved=False, show_progress=show)
     if not tally.epochs[fold.judged.numpy()].all():
         raise UsageError(

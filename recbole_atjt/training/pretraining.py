@@ -15,6 +15,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole_atjt.checkpoint.file import load_checkpoint
 from recbole_atjt.checkpoint.model import refuse_other_data, save_model
 from recbole_atjt.host.plain import plain_config, with_values
+from recbole_atjt.host.screen import shows_progress
 from recbole_atjt.host.traits import traits_of
 from recbole_atjt.host.vocabulary import interactions_of, vocabulary_of
 from recbole_atjt.training.trainer import DenoisingTrainer
@@ -60,7 +61,7 @@ def pretrain(config: Any, train_data: Any, path: Path) -> None:
     model = config.model_class(config, train_data._dataset).to(config["device"])
     trainer = DenoisingTrainer(with_values(config, weighting="none"), model)
     trainer.epochs = config["pretrain_epochs"]
-    trainer.fit(train_data, saved=False, show_progress=config["show_progress"])
+    trainer.fit(train_data, saved=False, show_progress=shows_progress(config))
     meta = {key: config[key] for key in ("model", "dataset", "seed")}
     meta["data"] = _data(train_data)
     save_model(path, model, meta={**meta, "stage": "pretrain", "config": plain_config(config)})

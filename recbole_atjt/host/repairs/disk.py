@@ -5,10 +5,32 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from recbole_atjt.host.repairs.override import override
+
+#: Whether trainers that are made now have a folder of figures of their own, and which.
+_FIGURES: ContextVar[tuple[Path | None] | None] = ContextVar("figures", default=None)
+
+
+@contextmanager
+def figures_in(folder: Path | None) -> Iterator[None]:
+    """Let trainers that are made in the block write TensorBoard's figures to a folder.
+
+    Without it they go where RecBole puts them, ``log_tensorboard/`` in the working folder.
+
+    Args:
+        folder: It is made if need be; None for no figures.
+    """
+    token = _FIGURES.set((folder,))
+    try:
+        yield
+    finally:
+        _FIGURES.reset(token)
 
 
 def go_on_without_figures() -> None:
@@ -21,13 +43,20 @@ def go_on_without_figures() -> None:
 
     @override(module, "get_tensorboard")
     def get_tensorboard(original: Callable[..., Any], logger: logging.Logger) -> Figures:
-        return Figures(original, logger)
+        chosen = _FIGURES.get()
+        return Figures(original if chosen is None else _writer_in(chosen[0]), logger)
 
     @override(threading, "excepthook")
     def excepthook(original: Callable[..., None], found: Any) -> None:
         writes_figures = type(found.thread).__module__.startswith("tensorboard.")
         if not (writes_figures and isinstance(found.exc_value, OSError)):
             original(found)
+
+
+def _writer_in(folder: Path | None) -> Callable[[logging.Logger], Any]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return lambda _: None if folder is None else SummaryWriter(str(folder))
 
 
 class Figures:
