@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from importlib import import_module
-from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from recbole_atjt.model.table import OWN
 from recbole_atjt.settings.declared import DeclaredSettings
 from recbole_atjt.settings.explained import Explained, declared_keys, explained_in
 from recbole_atjt.weighting.base import Weighting
-from recbole_atjt.weighting.table import PLAIN, STRATEGIES, settings_of
+from recbole_atjt.weighting.keys import summary_of
+from recbole_atjt.weighting.table import STRATEGIES, settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPERTIES = ROOT / "properties"
@@ -56,13 +56,6 @@ def inline(value: Any) -> str:
 def key_lines(keys: Iterable[Explained]) -> list[str]:
     """Return a line of a property file for each key."""
     return [f"{k.key}: {inline(k.default)}  # ({k.kind}) {k.text}" for k in keys]
-
-
-def summary_of(name: str) -> str:
-    """Return the first sentence of a strategy's class, or what the table says of one without."""
-    strategy = STRATEGIES[name]
-    text = PLAIN[name] if strategy is None else (getdoc(strategy) or "").split("\n\n")[0]
-    return " ".join(text.replace("``", "`").split())
 
 
 def owners() -> dict[str, str]:

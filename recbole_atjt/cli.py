@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from recbole_atjt.commands.layout import fitted, terminal_width
 from recbole_atjt.commands.table import divide, load
 from recbole_atjt.errors import AtjtError
 from recbole_atjt.settings.arguments import parse_arguments
+from recbole_atjt.version import __version__
 
 __all__ = ["main", "parse_arguments"]
 
@@ -31,9 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: Sequence[str]) -> int:
+    if list(given) == ["--version"]:
+        print(f"recbole_atjt {__version__}")
+        return 0
     name, rest = divide(given)
+    for word in rest:
+        if word.startswith("--help="):
+            from recbole_atjt.commands.explain import explained
+
+            print(explained(word[len("--help=") :]))
+            return 0
     command = load(name)
     if "--help" in rest or "-h" in rest:
-        print(command.usage())
+        print(fitted(command.usage(), terminal_width()))
         return 0
     return command.run(rest)

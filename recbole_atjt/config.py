@@ -31,7 +31,7 @@ from recbole_atjt.model.table import find_model, model_keys
 from recbole_atjt.noise.spec import plan_of
 from recbole_atjt.settings.declared import declared_by, read_settings
 from recbole_atjt.settings.explained import declared_keys, package_keys
-from recbole_atjt.settings.resources import properties_path
+from recbole_atjt.settings.resources import config_file, properties_path
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
 from recbole_atjt.weighting.keys import explained_keys
 from recbole_atjt.weighting.table import (
@@ -91,7 +91,7 @@ class DenoisingConfig(Config):
     def _load_config_files(self, file_list: Sequence[str] | None) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for name in file_list or ():
-            merged.update(load_yaml(Path(name), self.yaml_loader))
+            merged.update(load_yaml(config_file(name), self.yaml_loader))
         return merged
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:

@@ -39,8 +39,7 @@ from recbole_atjt.report.calls import (
 )
 from recbole_atjt.report.folder import RUNS, in_use, new_folder, nothing_empty_after_failure
 from recbole_atjt.report.log import end_log, start_log
-from recbole_atjt.report.reading import earlier_runs
-from recbole_atjt.report.result import ExperimentResult, RunResult
+from recbole_atjt.report.result import ExperimentResult, RunResult, earlier_runs
 from recbole_atjt.report.suspects import named_items
 from recbole_atjt.report.weights import learned_weights, measure_weights
 from recbole_atjt.training.trainer import DenoisingTrainer

@@ -20,7 +20,6 @@ from recbole_atjt.report.known import Known
 from recbole_atjt.report.page import drawing, page, write_page
 from recbole_atjt.report.page.html import Markup, element
 from recbole_atjt.report.page.look import looks
-from recbole_atjt.report.reading import read_result
 from recbole_atjt.report.result import ExperimentResult
 from recbole_atjt.report.selection import configurations, difference
 from tests.results import hostile_runs, run_of, runs
@@ -273,7 +272,7 @@ def test_an_older_result_gives_what_it_can_and_says_the_rest(tmp_path: Path) -> 
     import json
 
     folder = write(tmp_path / "old", json.dumps({"runs": [old(run) for run in runs()]}))
-    read = Read(page(read_result(folder).runs))
+    read = Read(page(ExperimentResult.load(folder).runs))
     assert len(read.svgs) == 3  # recogniser, share, weights
     assert "Loss and validation of each epoch: this result was written by a version" in read.text
     assert "did not keep the histogram of weights" in read.text
@@ -290,13 +289,13 @@ def test_a_page_of_plain_training_alone() -> None:
 def test_a_result_comes_back_from_its_file(tmp_path: Path) -> None:
     written = ExperimentResult(tmp_path, runs())
     written.write()
-    assert read_result(tmp_path).runs == written.runs
+    assert ExperimentResult.load(tmp_path).runs == written.runs
 
 
 def test_null_is_not_a_number_again(tmp_path: Path) -> None:
     broken = replace(run_of("none"), test={"ndcg@10": math.nan})
     ExperimentResult(tmp_path, [broken, run_of("atjt")]).write()
-    found = read_result(tmp_path).runs
+    found = ExperimentResult.load(tmp_path).runs
     assert math.isnan(found[0].test["ndcg@10"])
     assert "none has a NDCG@10 that is no number" in Read(page(found)).text
 
@@ -343,13 +342,13 @@ def test_a_value_of_another_kind_is_named(
 
     write(tmp_path / "bad", json.dumps({"runs": [{**asdict(run_of()), **changes}]}))
     with pytest.raises(UsageError, match=message):
-        read_result(tmp_path / "bad")
+        ExperimentResult.load(tmp_path / "bad")
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is damaged: it is no JSON"):
-        read_result(tmp_path)
+        ExperimentResult.load(tmp_path)
 
 
 def test_report_writes_the_page_of_a_folder(

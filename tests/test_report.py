@@ -372,3 +372,22 @@ def test_the_recogniser_learns_to_recognise_users_it_never_saw() -> None:
     assert weights["replaced"]["mean"] < 0.95 * weights["original"]["mean"]
     losses = [figures["recognizer_loss"] for figures in weights["epochs"]]
     assert losses[-1] < losses[0] < 0.70
+
+
+def test_columns_that_do_not_fit_stand_below() -> None:
+    metrics = {f"metric@{k}": 0.5 for k in range(12)}
+    runs = [run_of(name, seed, 0, test=metrics) for name in ("none", "atjt") for seed in (1, 2)]
+    wide, narrow = comparison(runs), comparison(runs, 80)
+    assert max(map(len, wide.splitlines())) > 80
+    assert max(map(len, narrow.splitlines())) <= 80
+    for word in [*metrics, "s/epoch"]:
+        assert narrow.split().count(word) == 1
+    assert narrow.count("0.5000 ±0.0000") == wide.count("0.5000 ±0.0000") == 24
+
+
+def test_a_result_reads_back(result: ExperimentResult) -> None:
+    again = recbole_atjt.ExperimentResult.load(result.output_dir)
+    assert [run.name for run in again.runs] == [run.name for run in result.runs]
+    assert [run.test for run in again.runs] == [run.test for run in result.runs]
+    with pytest.raises(recbole_atjt.UsageError, match="can't be read"):
+        ExperimentResult.load(result.output_dir / "checkpoints")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_atjt.commands.layout import terminal_width
 from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import Arguments, read_arguments
 from recbole_atjt.settings.yaml_values import parse_value
@@ -14,9 +15,10 @@ LISTS = ("models", "datasets", "plants", "strategies", "seeds")
 SWITCHES = ("retry_failed",)
 KEYS = (*LISTS, *SWITCHES, "data_path", "output", "jobs", "markdown", "csv")
 USAGE = """\
-usage: run_atjt.py bench FILE.yaml [--data_path=DIR] [--output=FILE.jsonl] [--jobs=N]
-                         [--seeds=1,2] [--models=...] [--datasets=...] [--plants=...]
-                         [--strategies=...] [--markdown=FILE] [--csv=FILE] [--retry_failed]
+usage: recbole-atjt bench FILE.yaml [--data_path=DIR] [--output=FILE.jsonl]
+                          [--jobs=N] [--seeds=1,2] [--models=...]
+                          [--datasets=...] [--plants=...] [--strategies=...]
+                          [--markdown=FILE] [--csv=FILE] [--retry_failed]
 
 Train every cell of models x datasets x planted noise x strategies x seeds that FILE.yaml names, and
 compare the strategies with plain training. Every finished cell is a line of the output file: a
@@ -26,8 +28,8 @@ prints its table at once. How to write a file and read the table: docs/bench.md.
   --data_path     folder of the datasets [dataset]
   --output        file of the finished cells [runs/<name of FILE>.jsonl]
   --jobs          processes; more than one have one thread each [1]
-  --seeds, --models, --datasets, --plants, --strategies
-                  restrict FILE's lists to some of their entries; strategies by their labels
+  --LIST          seeds, models, datasets, plants or strategies: restrict FILE's list to some of
+                  its entries; strategies by their labels
   --retry_failed  make cells again that failed in an earlier call
   --markdown      write the table as Markdown
   --csv           write all figures as CSV
@@ -64,15 +66,13 @@ def _show(
     bench: Any, lines: Sequence[dict[str, Any]], show: Sequence[str], given: Arguments, output: Path
 ) -> int:
     """Print the table, write it where asked for; return the exit code."""
-    from shutil import get_terminal_size
-
     from recbole_atjt.bench.notes import notes_on_lines
     from recbole_atjt.bench.rows import bench_rows
     from recbole_atjt.bench.table import comma_separated, markdown, screen
 
     tables = [bench_rows(bench, lines, metric) for metric in show]
     for table in tables:
-        print(screen(table, get_terminal_size((120, 24)).columns), end="\n\n")
+        print(screen(table, terminal_width()), end="\n\n")
     for note in notes_on_lines(bench, lines):
         print(note)
     print(f"cells: {output}")

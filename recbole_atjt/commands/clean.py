@@ -12,8 +12,9 @@ REQUIRED = ("scores", "dataset", "output_dir")
 SWITCHES = ("ready_splits",)
 OPTIONAL = ("above", "share", "min_user_inter", *SWITCHES)
 USAGE = """\
-usage: run_atjt.py clean --scores=FILE --dataset=NAME [--data_path=DIR] --output_dir=DIR
-                         (--above=THRESHOLD | --share=SHARE) [--min_user_inter=N] [--ready_splits]
+usage: recbole-atjt clean --scores=FILE --dataset=NAME [--data_path=DIR]
+                          --output_dir=DIR (--above=THRESHOLD | --share=SHARE)
+                          [--min_user_inter=N] [--ready_splits]
 
 Write a dataset without the training interactions that score highest. All other rows and files are
 those of the original, to the byte; validation and test have no scores and stay. What is left out

@@ -11,8 +11,9 @@ REQUIRED = ("dataset", "data_path", "plant", "output_dir")
 #: Key -> the argument of :func:`~recbole_atjt.noise.files.plant_files`.
 OPTIONAL = {"plant_seed": "seed", "plant_items": "items", "keep": "keep"}
 USAGE = """\
-usage: run_atjt.py plant --dataset=NAME --data_path=DIR --plant=KIND:SHARE[,KIND:SHARE]
-                         --output_dir=DIR [--plant_seed=INT] [--plant_items=INT] [--keep=N]
+usage: recbole-atjt plant --dataset=NAME --data_path=DIR --output_dir=DIR
+                          --plant=KIND:SHARE[,KIND:SHARE] [--plant_seed=INT]
+                          [--plant_items=INT] [--keep=N]
 
 Write a dataset's atomic files with planted noise and the truth in a column is_noise, for use with
 any program. The original, DIR/NAME/NAME.inter, is never touched.

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_atjt.settings.arguments import read_arguments
 
 USAGE = """\
-usage: run_atjt.py report DIR [--output=FILE]
+usage: recbole-atjt report DIR [--output=FILE]
 
 Write the result of a training as one HTML page that needs no network: comparison, curves, noise
 and weights, items held responsible, settings, and what speaks against believing it. A training
@@ -30,10 +30,10 @@ def run(arguments: Sequence[str]) -> int:
     """Write the page of a folder's result."""
     given = read_arguments("report", arguments, ("output",), words=("DIR",))
     from recbole_atjt.report.page import PAGE, write_page
-    from recbole_atjt.report.reading import read_result
+    from recbole_atjt.report.result import ExperimentResult
 
     (folder,) = given.words
-    result = read_result(folder)
+    result = ExperimentResult.load(folder)
     path = write_page(result.runs, given.values.get("output", Path(folder) / PAGE))
     print(f"page: {path}")
     return 0

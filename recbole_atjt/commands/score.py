@@ -7,16 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from recbole_atjt.commands.layout import terminal_width
 from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import parse_arguments
+from recbole_atjt.settings.resources import config_file, named_files
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
 
 WEIGHTING = "channel"
 SWITCHES = ("in_sample",)
 USAGE = f"""\
-usage: run_atjt.py score --model=NAME --dataset=NAME [--weighting=NAME] [--output_dir=DIR]
-                         [--format=csv|parquet] [--groups=N] [--in_sample]
-                         [--config_files="a.yaml b.yaml"] [--KEY=VALUE ...]
+usage: recbole-atjt score --model=NAME --dataset=NAME [--weighting=NAME]
+                          [--output_dir=DIR] [--format=csv|parquet] [--groups=N]
+                          [--in_sample] [--config_files="a.yaml b.yaml"]
+                          [--KEY=VALUE ...]
 
 Score each training interaction by how likely it is to be noise, from 0 to 1, and write the scores
 to DIR. Users are dealt into groups, and each group is judged by a model and a strategy that were
@@ -51,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"in_sample={in_sample} is neither True nor False")
     if not isinstance(groups, int) or isinstance(groups, bool) or groups < 2:
         raise UsageError(f"groups={groups} is not a whole number of at least 2")
-    files = str(values.pop("config_files", "")).split()
+    files = named_files(str(values.pop("config_files", "")))
     from recbole_atjt.config import DenoisingConfig
     from recbole_atjt.scoring.scored import score_interactions
     from recbole_atjt.scoring.screen import shown
@@ -59,7 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     from recbole_atjt.scoring.writing import make_folder, write
 
     require_format(form)
-    if not any("weighting" in each for each in (values, *(load_yaml(Path(f)) for f in files))):
+    named = [values, *(load_yaml(config_file(file)) for file in files)]
+    if not any("weighting" in each for each in named):
         values["weighting"] = WEIGHTING
     model, dataset = (values.pop(key, None) for key in ("model", "dataset"))
     config = DenoisingConfig(model, dataset, files, values)
@@ -69,5 +73,5 @@ def run(arguments: Sequence[str]) -> int:
     make_folder(Path(output))
     scored = score_interactions(config, in_sample, groups)
     path = write(scored, Path(output), form)
-    print(f"{shown(scored)}\n\nscores: {path}")
+    print(f"{shown(scored, terminal_width())}\n\nscores: {path}")
     return 0

@@ -42,6 +42,9 @@ COMMANDS = {
     "score": Row("recbole_atjt.commands.score", "how likely each training click is to be noise"),
     "clean": Row("recbole_atjt.commands.clean", "write a dataset without its most likely noise"),
     "plant": Row("recbole_atjt.commands.plant", "write a dataset's files with planted noise"),
+    "models": Row("recbole_atjt.commands.models", "list the models"),
+    "strategies": Row("recbole_atjt.commands.strategies", "list the strategies of weighting"),
+    "datasets": Row("recbole_atjt.commands.datasets", "list the datasets"),
     "report": Row("recbole_atjt.commands.report", "write the page of a training that is done"),
 }
 

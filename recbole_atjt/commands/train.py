@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_atjt.commands.layout import described, terminal_width
 from recbole_atjt.commands.table import listed
 from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import parse_arguments
+from recbole_atjt.settings.resources import config_file, named_files, protocols
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
 
 if TYPE_CHECKING:
@@ -17,47 +18,64 @@ if TYPE_CHECKING:
 LISTS = ("model", "dataset", "weighting", "seed")
 DEFAULTS = {"model": ["SASRec"], "dataset": ["ml-100k"], "weighting": ["none", "atjt"]}
 USAGE = """\
-usage: run_atjt.py [train] [--model=NAME] [--dataset=NAME] [--weighting=NAME,NAME] [--seed=INT,INT]
-                   [--config_files="a.yaml b.yaml"] [--output_dir=DIR] [--report] [--KEY=VALUE ...]
-       run_atjt.py --resume=DIR [--report]
-       run_atjt.py COMMAND --help
+usage: recbole-atjt [train] [--model=NAME] [--dataset=NAME]
+                    [--weighting=NAME,NAME] [--seed=INT,INT]
+                    [--config_files="a.yaml b.yaml"] [--output_dir=DIR]
+                    [--report] [--KEY=VALUE ...]
+       recbole-atjt --resume=DIR [--report]
+       recbole-atjt COMMAND --help | --help=NAME | --version
 
-Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset and
-config files: SASRec on RecBole's ml-100k with the short settings of properties/quickstart.yaml.
+Train a RecBole model plainly and on weighted sequences, and compare. Without model, dataset
+and config files: SASRec on RecBole's ml-100k with the short settings of
+properties/quickstart.yaml. `python run_atjt.py` in a checkout does the same.
 
-  --model         RecBole model (any general, sequential or context-aware one), AEL, MF, or
-                  module:Class of your own [SASRec]
-  --dataset       RecBole dataset: ml-100k, one RecBole can download, or a folder under data_path
-                  [ml-100k]
-  --weighting     strategies to compare: {strategies} [none,atjt]
-  --seed          seeds; a list of models, datasets, strategies or seeds means one run each [2020]
-  --config_files  RecBole config files (YAML), separated by spaces; later ones win
-  --output_dir    where result.json and the checkpoints go, beside what other calls left there
-                  [a new folder runs/<model>-<dataset>-<time>]
-  --resume        an output_dir whose unfinished runs are gone on with, by their own settings
-  --report        write the result as a page, too: report.html in output_dir; see report --help
-  --KEY=VALUE     any key of RecBole's or of ours; values are read as YAML, never run as code
+Runs:
+{options}
 
 Commands:
 {commands}
 
-Keys of ours:
+Keys of ours, as --KEY=VALUE; --help=NAME explains a key (also of RecBole's), a strategy or a
+model:
 {keys}
 """
+OPTIONS = (
+    (
+        "--model",
+        "a model of RecBole's, AEL, MF, or module:Class of your own; `models` lists them [SASRec]",
+    ),
+    (
+        "--dataset",
+        "ml-100k, one that RecBole downloads, or a folder under data_path; `datasets` "
+        "lists them [ml-100k]",
+    ),
+    ("--weighting", "strategies to compare: {strategies} [none,atjt]"),
+    ("--seed", "seeds; a list of models, datasets, strategies or seeds means one run each [2020]"),
+    (
+        "--config_files",
+        "RecBole config files (YAML) with spaces between them, or the name of one "
+        "that ships with the package ({protocols}); later ones win",
+    ),
+    (
+        "--output_dir",
+        "where result.json, the best models and the logs go, beside what other calls "
+        "left there [a new folder runs/<model>-<dataset>-<time>]",
+    ),
+    ("--resume", "an output_dir whose unfinished runs are gone on with, by their own settings"),
+    ("--report", "write the result as a page, too: report.html in output_dir"),
+    ("--KEY=VALUE", "any key of RecBole's or of ours; values are read as YAML, never run as code"),
+)
 
 
 def usage() -> str:
-    """Return what ``--help`` prints: every key of ours, and the subcommands."""
-    from recbole_atjt.model.table import model_keys
-    from recbole_atjt.weighting.keys import explained_keys
+    """Return what ``--help`` prints: options, subcommands, and the names of our keys."""
+    from recbole_atjt.commands.explain import grouped_keys
     from recbole_atjt.weighting.table import strategy_names
 
-    keys = "\n".join(
-        f"  --{item.key}={item.default}\n      ({item.kind}) {item.text}"
-        for item in (*explained_keys(), *model_keys())
-        if item.key != "weighting"
-    )
-    return USAGE.format(strategies=", ".join(strategy_names()), commands=listed(), keys=keys)
+    width = terminal_width()
+    names = {"strategies": ", ".join(strategy_names()), "protocols": ", ".join(protocols())}
+    options = described([(name, text.format(**names)) for name, text in OPTIONS], width)
+    return USAGE.format(options=options, commands=listed(), keys=grouped_keys(width))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -67,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     from recbole_atjt.report.page import require_matplotlib
     from recbole_atjt.settings.resources import properties_path
 
-    files = str(values.pop("config_files", "")).split()
+    files = named_files(str(values.pop("config_files", "")))
     output_dir, resume = values.pop("output_dir", None), values.pop("resume", None)
     with_page = _switched("report", values.pop("report", "False"))
     if with_page:
@@ -102,9 +120,9 @@ def _shown(make: Callable[[], ExperimentResult], with_page: bool) -> int:
         with experiment.ending_at_sigterm():
             result = make()
     except experiment.Unwritten as error:
-        print(f"\n{comparison(error.result.everything)}\n")
+        print(f"\n{comparison(error.result.everything, terminal_width())}\n")
         raise
-    print(f"\n{comparison(result.everything)}\n\nresult: {result.path}")
+    print(f"\n{comparison(result.everything, terminal_width())}\n\nresult: {result.path}")
     if with_page:
         print(f"page: {write_page(result.everything, result.output_dir / PAGE)}")
     return 0
@@ -130,7 +148,7 @@ def _named_in(files: Sequence[str]) -> dict[str, list[Any]]:
     """Return models, datasets, strategies and seeds that config files name."""
     named: dict[str, Any] = {}
     for name in files:
-        named.update(load_yaml(Path(name)))
+        named.update(load_yaml(config_file(name)))
     return {key: _listed(named[key]) for key in LISTS if key in named}
 
 

@@ -62,6 +62,19 @@ _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 _CLIP = ("max_norm", "norm_type", "error_if_nonfinite", "foreach")
 
 
+def allowed(key: str) -> str:
+    """Say which values a key of RecBole's may have; empty where nothing is checked."""
+    if key in _CHOICES:
+        return ", ".join(_CHOICES[key])
+    if key in _MAPPINGS:
+        return "a mapping, {NAME: VALUE}"
+    if key.endswith("_num_interval"):
+        return "an interval, such as [5,inf)"
+    least = 1 if _SIZE.search(key) else _LEAST.get(key)
+    most = f", at most {_LARGEST[key]}" if key in _LARGEST else ""
+    return "" if least is None else f"a whole number of at least {least}{most}"
+
+
 def check_values(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Check what a caller gives for RecBole's settings.
 

@@ -41,6 +41,24 @@ def own_models(kind: ModelType | None = None) -> dict[str, type[AbstractRecommen
     return {name: model for name, model in OWN.items() if kind in (None, model.type)}
 
 
+def trained_models() -> dict[str, list[str]]:
+    """Return the names of all models that are trained here, by kind.
+
+    Kinds are ``sequential``, ``context-aware``, ``general``, and ``closed form``, which have no
+    steps of training to weigh.
+    """
+    kinds = {
+        ModelType.SEQUENTIAL: "sequential",
+        ModelType.CONTEXT: "context-aware",
+        ModelType.GENERAL: "general",
+    }
+    found: dict[str, list[str]] = {kind: [] for kind in (*kinds.values(), "closed form")}
+    for name, model in sorted(registered_models().items(), key=lambda item: item[0].lower()):
+        if not _has_own_trainer(name, model):
+            found[kinds.get(model.type, "closed form")].append(name)
+    return found
+
+
 def model_keys() -> tuple[Explained, ...]:
     """Return the keys that models of ours add to RecBole's, explained."""
     declared = [getattr(model, "settings_class", None) for model in OWN.values()]
@@ -75,9 +93,13 @@ def find_model(name: str) -> type[AbstractRecommender]:
     )
 
 
+def _has_own_trainer(name: str, model: type[AbstractRecommender]) -> bool:
+    return hasattr(recbole.trainer, f"{name}Trainer") and not traits_of(model).is_pretrained
+
+
 def _refuse_own_training(name: str, model: type[AbstractRecommender]) -> None:
     """Refuse models that RecBole trains with a trainer of their own: plain steps would be wrong."""
-    if hasattr(recbole.trainer, f"{name}Trainer") and not traits_of(model).is_pretrained:
+    if _has_own_trainer(name, model):
         raise UsageError(
             f"model={name} is trained by RecBole's {name}Trainer, which does not go with this "
             "package: use a model that RecBole's Trainer trains"

@@ -13,6 +13,7 @@ from typing import Any
 from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.errors import UsageError
 from recbole_atjt.report.reading import read_json
+from recbole_atjt.settings.resources import config_file
 
 CALLS = "calls.json"
 """Name of the file in a call's folder."""
@@ -110,7 +111,7 @@ def texts_of(files: Sequence[str] | None) -> list[str]:
     texts = []
     for name in files or ():
         try:
-            texts.append(Path(name).read_text(encoding="utf-8"))
+            texts.append(config_file(name).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"config file {name} can't be read: {error}") from error
     return texts

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recbole_atjt.errors import UsageError
-from recbole_atjt.report.result import ExperimentResult, RunResult
 
 
 @dataclass(frozen=True)
@@ -78,39 +77,24 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path} is damaged: it is no JSON ({error})") from error
 
 
-def read_result(folder: str | Path) -> ExperimentResult:
-    """Read the result.json of a folder.
-
-    Args:
-        folder: The ``output_dir`` of a call.
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """Read the runs of a result.json.
 
     Returns:
-        Its runs; null in place of a number is NaN, and what an older version did not note is empty.
+        At least one, as mappings; null in place of a number is NaN, and what an older version did
+        not note is left out.
 
     Raises:
-        UsageError: There is no result.json, or it is damaged; says where.
+        UsageError: There is no such file, or it is damaged; says where.
     """
-    result = ExperimentResult(Path(folder))
-    content = read_json(result.path)
+    content = read_json(path)
     try:
-        runs = _checked(content, _Named({"runs": [_RUN]}), "")["runs"]
+        runs: list[dict[str, Any]] = _checked(content, _Named({"runs": [_RUN]}), "")["runs"]
     except _Damaged as error:
-        raise UsageError(f"{result.path} is damaged: {error}") from error
+        raise UsageError(f"{path} is damaged: {error}") from error
     if not runs:
-        raise UsageError(f"{result.path} holds no run: nothing was finished")
-    names = {each.name for each in fields(RunResult)}
-    result.runs = [RunResult(**{k: v for k, v in run.items() if k in names}) for run in runs]
-    return result
-
-
-def earlier_runs(folder: str | Path) -> list[RunResult]:
-    """Return what earlier calls left in a folder's result.json; nothing where there is none.
-
-    Raises:
-        UsageError: It is damaged, so that it could not be kept.
-    """
-    path = ExperimentResult(Path(folder)).path
-    return read_result(folder).runs if path.exists() else []
+        raise UsageError(f"{path} holds no run: nothing was finished")
+    return runs
 
 
 class _Damaged(Exception):

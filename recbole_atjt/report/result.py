@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.report.headroom import headrooms
+from recbole_atjt.report.reading import read_runs
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,26 @@ class ExperimentResult:
     earlier: list[RunResult] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
 
+    @classmethod
+    def load(cls, folder: str | Path) -> ExperimentResult:
+        """Read the result.json of a folder.
+
+        Args:
+            folder: The ``output_dir`` of a call.
+
+        Returns:
+            Its runs; null in place of a number is NaN, and what an older version did not note is
+            empty.
+
+        Raises:
+            UsageError: There is no result.json, or it is damaged; says where.
+        """
+        result = cls(Path(folder))
+        names = {each.name for each in fields(RunResult)}
+        for run in read_runs(result.path):
+            result.runs.append(RunResult(**{k: v for k, v in run.items() if k in names}))
+        return result
+
     @property
     def path(self) -> Path:
         """Where result.json lies."""
@@ -106,6 +127,16 @@ class ExperimentResult:
         text = json.dumps(written, indent=2, allow_nan=False)
         with replacing(self.path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def earlier_runs(folder: str | Path) -> list[RunResult]:
+    """Return what earlier calls left in a folder's result.json; nothing where there is none.
+
+    Raises:
+        UsageError: It is damaged, so that it could not be kept.
+    """
+    exists = ExperimentResult(Path(folder)).path.exists()
+    return ExperimentResult.load(folder).runs if exists else []
 
 
 def finite(value: Any) -> Any:

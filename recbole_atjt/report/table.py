@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
@@ -11,7 +12,7 @@ from recbole_atjt.report.result import RunResult
 from recbole_atjt.report.selection import configurations, difference
 
 
-def comparison(runs: Sequence[RunResult]) -> str:
+def comparison(runs: Sequence[RunResult], width: int | None = None) -> str:
     """Return test metrics of every strategy beside each other, as text; without a test, valid.
 
     Several seeds give mean and standard deviation; strategies beside ``none`` also show their
@@ -19,16 +20,18 @@ def comparison(runs: Sequence[RunResult]) -> str:
 
     Args:
         runs: Runs of any models, datasets, strategies and seeds.
+        width: Characters that a line may have: metrics that do not fit beside each other stand
+            below each other; None for as many as there are.
     """
     blocks = []
     for model, dataset in dict.fromkeys((run.model, run.dataset) for run in runs):
         chosen = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
         part = "test" if chosen[0].test else "valid"
-        blocks.append(_block(f"{model} on {dataset}, {part}", chosen, part))
+        blocks.append(_block(f"{model} on {dataset}, {part}", chosen, part, width))
     return "\n\n".join(blocks)
 
 
-def _block(title: str, runs: Sequence[RunResult], part: str) -> str:
+def _block(title: str, runs: Sequence[RunResult], part: str, width: int | None) -> str:
     by_weighting = {
         name: [run for run in runs if run.weighting == name]
         for name in dict.fromkeys(run.weighting for run in runs)
@@ -45,14 +48,34 @@ def _block(title: str, runs: Sequence[RunResult], part: str) -> str:
         if base and name != "none":
             changes = [_change(_values(base, part, m), values) for m, values in figures.items()]
             rows.append(["  against none", *changes, ""])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = [
-        "  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(r, widths))) for r in rows
-    ]
-    lines.insert(1, "-" * len(lines[0]))
+    lines = _aligned(rows, width)
     below = [*_headroom(runs), *_recognition(by_weighting), *_suspects(by_weighting), *_gate(runs)]
     below += _chance(by_weighting, part)
+    if width is not None:
+        below = [textwrap.fill(line, width, subsequent_indent="  ") for line in below]
     return "\n".join([*lines, *below])
+
+
+def _aligned(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Return rows in columns; columns that a line has no room for follow in further tables."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines: list[str] = []
+    for columns in _pages(widths, width):
+        table = ["  ".join(_pad(row[i], widths[i], i) for i in columns) for row in rows]
+        table.insert(1, "-" * len(table[0]))
+        lines += [*([""] if lines else []), *table]
+    return lines
+
+
+def _pages(widths: Sequence[int], width: int | None) -> list[list[int]]:
+    """Deal columns to tables that begin with column 0 and fit, if a single column can."""
+    pages = [[0]]
+    for column in range(1, len(widths)):
+        taken = sum(widths[i] + 2 for i in pages[-1]) + widths[column]
+        if width is not None and taken > width and len(pages[-1]) > 1:
+            pages.append([0])
+        pages[-1].append(column)
+    return pages
 
 
 def _headroom(runs: Sequence[RunResult]) -> list[str]:

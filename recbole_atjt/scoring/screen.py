@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from recbole_atjt.scoring.figures import RIVALS, known_noise
 from recbole_atjt.scoring.scored import Scored
 
@@ -10,8 +12,13 @@ SUSPECTS = 5
 _MEANINGS = {"score": "", **RIVALS}
 
 
-def shown(scored: Scored) -> str:
-    """Return scores in some lines: how many, how large, how well they tell known noise."""
+def shown(scored: Scored, width: int = 80) -> str:
+    """Return scores in some lines: how many, how large, how well they tell known noise.
+
+    Args:
+        scored: Scores of a dataset.
+        width: Characters that a line may have.
+    """
     config, table = scored.config, scored.table
     how = f"out of sample, {scored.groups} groups of users" if scored.groups else "in sample"
     score = table["score"]
@@ -25,10 +32,11 @@ def shown(scored: Scored) -> str:
         + ("" if scored.by == "probability" else "; the rank of the weight, no probability"),
         _suspects(scored),
     ]
+    found = [textwrap.fill(line, width, subsequent_indent="  ") for line in lines if line]
     noise = known_noise(table)
     if noise is not None:
-        lines += ["", *_figures(scored, float(noise.mean()))]
-    return "\n".join(line for line in lines if line is not None)
+        found += ["", *_figures(scored, float(noise.mean()))]
+    return "\n".join(found)
 
 
 def _suspects(scored: Scored) -> str | None:
@@ -42,11 +50,11 @@ def _suspects(scored: Scored) -> str | None:
 
 def _figures(scored: Scored, share: float) -> list[str]:
     precision = f"precision at {share:.1%}"
-    head = f"{'taken for noise':<28}{'AUROC':>8}{'average precision':>20}{precision:>21}"
+    head = f"{'taken for noise':<26}{'AUROC':>8}{'average precision':>19}{precision:>20}"
     rows = [head, "-" * len(head)]
     for name, each in scored.figures.items():
         what = _MEANINGS[name] or "a high score"
         rows.append(
-            f"{what:<28}{each.auroc:>8.3f}{each.average_precision:>20.3f}{each.precision:>21.3f}"
+            f"{what:<26}{each.auroc:>8.3f}{each.average_precision:>19.3f}{each.precision:>20.3f}"
         )
     return rows

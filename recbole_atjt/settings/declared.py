@@ -58,6 +58,17 @@ class Key:
     choices: tuple[str, ...] = ()
     length: int | None = None
 
+    def allowed(self, kind: str) -> str:
+        """Say which values a key of a type may have; empty where any of the type."""
+        names = [", ".join(self.choices)] if self.choices else []
+        number = "int" if kind in ("int", _LIST) else "float"
+        said = [f"a number {self.within.explain(number)}"] if self.within else []
+        if kind == _LIST:
+            return f"whole numbers, each {said[0][len('a number ') :]}" if said else "whole numbers"
+        if kind == "bool":
+            return "True, False"
+        return ", or ".join(names + said)
+
 
 def key(
     default: Any,

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from recbole_atjt.settings.declared import DeclaredSettings, kind_of
+from recbole_atjt.settings.declared import DeclaredSettings, Key, kind_of
 from recbole_atjt.settings.resources import properties_path
 
 _LINE = re.compile(r"^(?P<key>\w+):.*?#\s*\((?P<kind>[^)]*)\)\s*(?P<text>.*)$")
@@ -18,12 +18,13 @@ _KINDS = {"tuple[int, ...]": "list of int", "float | str": "float or str"}
 
 @dataclass(frozen=True)
 class Explained:
-    """A key of ours: default, type and one sentence."""
+    """A key of ours: default, type, one sentence, and which values it may have, if that is said."""
 
     key: str
     default: Any
     kind: str
     text: str
+    values: str = ""
 
 
 def declared_keys(declared: type[DeclaredSettings]) -> tuple[Explained, ...]:
@@ -33,8 +34,9 @@ def declared_keys(declared: type[DeclaredSettings]) -> tuple[Explained, ...]:
     for item in fields(declared):
         kind, default = kind_of(item.type), defaults[item.name]
         default = list(default) if isinstance(default, tuple) else default
-        text = item.metadata["key"].text if "key" in item.metadata else ""
-        found.append(Explained(item.name, default, _KINDS.get(kind, kind), text))
+        said = item.metadata.get("key", Key(""))
+        values = said.allowed(kind)
+        found.append(Explained(item.name, default, _KINDS.get(kind, kind), said.text, values))
     return tuple(found)
 
 
