@@ -9,6 +9,7 @@ with ended_by_ctrl_c():
 
     install.apply()
 
+    from recbole_atjt import datasets
     from recbole_atjt.assembly import Assembled, assemble
     from recbole_atjt.config import DenoisingConfig
     from recbole_atjt.loading import create_dataset, prepare_loaders
@@ -36,6 +37,7 @@ __all__ = [
     "__version__",
     "assemble",
     "create_dataset",
+    "datasets",
     "prepare_loaders",
     "run",
 ]

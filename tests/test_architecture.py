@@ -30,7 +30,7 @@ FLOORS = [
     ["settings", "randomness"],
     ["host"],
     ["data", "seam", "weighting"],
-    ["noise"],
+    ["noise", "datasets"],
     ["model", "evaluation", "checkpoint", "loading"],
     ["training", "report"],
     ["assembly", "config"],
