@@ -35,7 +35,7 @@ FLOORS = [
     ["training", "report"],
     ["assembly", "config"],
     ["experiment", "scoring"],
-    ["bench"],
+    ["bench", "tuning"],
     ["commands"],
     ["cli"],
     ["__init__", "__main__"],

@@ -196,7 +196,7 @@ def _ours_that_set(key: str) -> dict[Path, str]:
     found = {}
     for path in sorted(properties_path().rglob("*.yaml")):
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if key in values and path.parent.name != "weighting":
+        if key in values and path.parent.name not in ("weighting", "search"):
             found[path] = str(values[key])
     return found
 

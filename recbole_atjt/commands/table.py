@@ -39,6 +39,7 @@ class Command(Protocol):
 COMMANDS = {
     "train": Row("recbole_atjt.commands.train", "train and compare; meant where none is named"),
     "bench": Row("recbole_atjt.commands.bench", "models x datasets x plants x strategies x seeds"),
+    "tune": Row("recbole_atjt.commands.tune", "search for better settings"),
     "score": Row("recbole_atjt.commands.score", "how likely each training click is to be noise"),
     "clean": Row("recbole_atjt.commands.clean", "write a dataset without its most likely noise"),
     "plant": Row("recbole_atjt.commands.plant", "write a dataset's files with planted noise"),

@@ -1,0 +1,1 @@
+"""Better settings: trials of a search space, chosen by validation alone."""
