@@ -30,10 +30,11 @@ from recbole_atjt.serving.inputs import InputMaker, signature_of
 from recbole_atjt.serving.parity import Parity, batch_of, compare
 from recbole_atjt.serving.rebuilding import Rebuilt, rebuild
 from recbole_atjt.serving.scorers import ModelScorer, Scorer
-from recbole_atjt.serving.tracing import Traced, without_loops
+from recbole_atjt.serving.tracing import Traced, name_squeezed, without_loops
 
 #: Where a model can go, and how its file's name ends.
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+_HINTS = {"onnx": "; try --to=torch", "torch": ""}
 #: Rows of the batch that is traced.
 _ROWS = 3
 _NOISY = ("torch.onnx", "torch.export", "onnx_ir", "onnxscript")
@@ -97,19 +98,26 @@ def export(
         with replacing(target) as temporary:
             exported = _write(found, description, temporary, to)
             own = ModelScorer(found.model, signature, len(catalogue.items))
-            parity = compare(own, exported, catalogue)
-            if not parity.holds:
-                raise ExportFailed(
-                    f"{description.model} gives other scores in {to}: they differ by up to "
-                    f"{parity.difference:.3g}, and {parity.allowed:.3g} is let through; nothing "
-                    "is written"
-                )
+            with _in_one_line(description.model, to):
+                parity = compare(own, exported, catalogue)
+            _require_parity(description.model, to, parity)
             write_beside(target, description, catalogue.packed())
     except OSError as error:
         with suppress(OSError):
             beside(target).unlink()
         raise ExportFailed(f"{target} can't be written: {error.strerror or error}") from error
     return Exported(target, description, parity)
+
+
+def _require_parity(model: str, to: str, parity: Parity) -> None:
+    if parity.holds:
+        return
+    apart = f"they differ by up to {parity.difference:.3g}, and {parity.allowed:.3g} is let through"
+    if parity.difference != parity.difference:
+        apart = "some are missing or no numbers"
+    raise ExportFailed(
+        f"model={model} gives other scores by --to={to}: {apart}; nothing is written{_HINTS[to]}"
+    )
 
 
 def _require(to: str) -> None:
@@ -124,23 +132,28 @@ def _require(to: str) -> None:
 
 
 def _write(found: Rebuilt, description: Description, path: Path, to: str) -> Scorer:
-    with _in_one_line(description.model, f"--to={to}"), _quiet(), without_loops(found.model):
-        program = _program(found, description)
-    if to == "torch":
-        with _in_one_line(description.model, "--to=torch"), _quiet(), path.open("wb") as file:
-            extra = {f"{DESCRIPTION}.json": description.text()}
-            torch.export.save(program, file, extra_files=extra)
-        with path.open("rb") as file:  # our own file of a moment ago
-            return ProgramScorer(torch.export.load(file), description.signature)
-    with _in_one_line(description.model, "--to=onnx", "; try --to=torch"), _quiet():
+    with _in_one_line(description.model, to), _quiet():
+        with without_loops(found.model):
+            program = _program(found, description)
+        if to == "torch":
+            with path.open("wb") as file:
+                extra = {f"{DESCRIPTION}.json": description.text()}
+                torch.export.save(program, file, extra_files=extra)
+            with path.open("rb") as file:  # our own file of a moment ago
+                return ProgramScorer(torch.export.load(file), description.signature)
         names = [each.name for each in description.signature.inputs]
         graph: Any = torch.onnx.export(
-            program, (), dynamo=True, input_names=names, output_names=["scores"], verbose=False
+            name_squeezed(program),
+            (),
+            dynamo=True,
+            input_names=names,
+            output_names=["scores"],
+            verbose=False,
         )
         _name_batch(graph.model)
         graph.model.metadata_props[DESCRIPTION] = description.text()
         graph.save(str(path), external_data=False)
-    return OnnxScorer(path)
+        return OnnxScorer(path)
 
 
 def _program(found: Rebuilt, description: Description) -> torch.export.ExportedProgram:
@@ -164,11 +177,11 @@ def _name_batch(model: Any) -> None:
 
 
 @contextmanager
-def _in_one_line(model: str, to: str, hint: str = "") -> Iterator[None]:
+def _in_one_line(model: str, to: str) -> Iterator[None]:
     """Say in one line why a model can't be exported: the first cause of whatever was raised."""
     try:
         yield
-    except (AtjtError, OSError):
+    except OSError:
         raise
     except Exception as error:
         cause: BaseException = error
@@ -176,7 +189,9 @@ def _in_one_line(model: str, to: str, hint: str = "") -> Iterator[None]:
             cause = cause.__cause__
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
         reason = (lines[0] if lines else in_one_line(cause))[:_LONGEST]
-        raise ExportFailed(f"model={model} can't be exported by {to}: {reason}{hint}") from error
+        raise ExportFailed(
+            f"model={model} can't be exported by --to={to}: {reason}{_HINTS[to]}"
+        ) from error
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class OnnxScorer:
         if not Path(path).is_file():
             raise UsageError(f"there is no file {path}")
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised as well
         options.intra_op_num_threads = torch.get_num_threads()
         try:
             self._session = onnxruntime.InferenceSession(

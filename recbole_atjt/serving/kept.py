@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
@@ -21,8 +22,8 @@ _SILENT.setLevel(CRITICAL)
 _SOURCES = {source.value: source for source in FeatureSource}
 
 
-class KeptConfig:
-    """Settings that a checkpoint holds, read as RecBole's ``Config`` is.
+class KeptConfig(Config):  # type: ignore[misc,unused-ignore]
+    """Settings that a checkpoint holds, as RecBole's ``Config``.
 
     Args:
         values: The settings.
@@ -38,12 +39,6 @@ class KeptConfig:
         }
         if traits_of(model_class).is_pretrained:  # the second stage reads the first one's file
             self.final_config_dict["train_stage"] = "pretrain"
-
-    def __getitem__(self, key: str) -> Any:
-        return self.final_config_dict.get(key)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.final_config_dict
 
 
 class KeptDataset(Dataset):  # type: ignore[misc,unused-ignore]

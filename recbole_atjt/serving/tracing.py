@@ -74,3 +74,26 @@ def without_loops(model: Any) -> Iterator[None]:
     finally:
         for name in found:
             delattr(model, name)
+
+
+def name_squeezed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Let each ``squeeze`` name dimensions of size 1: torch skips all others, ONNX fails on them.
+
+    Args:
+        program: A traced model; it is changed.
+    """
+    aten = torch.ops.aten
+    for node in list(program.graph.nodes):
+        if node.target not in (aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims):
+            continue
+        source, *named = node.args
+        sizes = source.meta["val"].shape
+        places = named[0] if named else range(len(sizes))
+        places = [places] if isinstance(places, int) else places
+        ones = [place for place in places if isinstance(sizes[place], int) and sizes[place] == 1]
+        if ones:
+            node.target, node.args = aten.squeeze.dims, (source, ones)
+        else:
+            node.replace_all_uses_with(source)
+            program.graph.erase_node(node)
+    return program
