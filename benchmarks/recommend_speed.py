@@ -104,7 +104,8 @@ def peak(path: Path, count: int) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     queries = (Query(user) for user in users(recommender, count))
     answered = sum(1 for _ in recommender.answers(queries, 10, True, Unknown()))
-    print(f"{answered} queries: {(_status('VmHWM') - before) / 1024:.0f} MB above {before / 1024:.0f} MB")
+    above = _status("VmHWM") - before
+    print(f"{answered} queries: {above / 1024:.0f} MB above {before / 1024:.0f} MB")
 
 
 def _status(key: str) -> int:

@@ -70,7 +70,9 @@ def run(arguments: Sequence[str]) -> int:
     def answers() -> Iterator[Answer]:
         nonlocal asked, answered
         passing: list[Query] = []  # read ahead by the recommender, and not answered yet
-        found = recommender.answers(_noted(_shown(queries, lines), passing), k, exclude_seen, unknown)
+        found = recommender.answers(
+            _noted(_shown(queries, lines), passing), k, exclude_seen, unknown
+        )
         for items in found:
             asked += 1
             answered += bool(items)
@@ -97,7 +99,9 @@ def _queries(given: Arguments) -> tuple[Iterable[Query], int]:
     user, history, file = (given.values.get(key) for key in ("user", "history", "file"))
     if file is not None:
         if user is not None or history is not None:
-            raise UsageError(f"file={file} has users and histories of its own: leave out the others")
+            raise UsageError(
+                f"file={file} has users and histories of its own: leave out the others"
+            )
         path = Path(file)
         if not path.is_file():
             raise UsageError(f"file={file}: there is no such file")

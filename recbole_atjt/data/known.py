@@ -69,7 +69,8 @@ def _clicks_of(dataset: Any, feats: Sequence[Any]) -> KnownClicks:
     fields = dataset.uid_field, dataset.iid_field
     if isinstance(feats[0], Windows):  # one base has every click, also those of no window
         base = feats[0].interaction.base.columns
-        return KnownClicks.of(*(base[name][:-1].numpy() for name in fields), dataset.user_num)
+        users, items = (base[name][:-1].numpy() for name in fields)
+        return KnownClicks.of(users, items, dataset.user_num)
     users, items = (
         np.concatenate([np.asarray(feat[name]) for feat in feats if len(feat)]) for name in fields
     )
@@ -79,9 +80,7 @@ def _clicks_of(dataset: Any, feats: Sequence[Any]) -> KnownClicks:
     return _last_lists(dataset, feats, users, ready)
 
 
-def _last_lists(
-    dataset: Any, feats: Sequence[Any], users: np.ndarray, ready: str
-) -> KnownClicks:
+def _last_lists(dataset: Any, feats: Sequence[Any], users: np.ndarray, ready: str) -> KnownClicks:
     """Take each user's last ready list and the item that followed it."""
     length_field = dataset.config["ITEM_LIST_LENGTH_FIELD"]
     lists = [row for feat in feats for row in feat[ready].numpy()]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Description:
     dataset: str
     signature: Signature
     items: list[str]
-    users: Optional[list[str]]
+    users: list[str] | None
     mark: str
 
     def text(self) -> str:
@@ -69,8 +69,8 @@ class Description:
             len(values["outputs"][0]["shape"]) == 2,
             int(values["history"]),
         )
-        texts = (values[key] for key in ("model", "dataset"))
-        return cls(*texts, signature, values["items"], values["users"], values["mark"])
+        model, dataset = values["model"], values["dataset"]
+        return cls(model, dataset, signature, values["items"], values["users"], values["mark"])
 
 
 class OnnxScorer:
@@ -98,7 +98,9 @@ class OnnxScorer:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors have no common base
-            raise UsageError(f"{path} is no model for ONNX Runtime: {in_one_line(error)}") from error
+            raise UsageError(
+                f"{path} is no model for ONNX Runtime: {in_one_line(error)}"
+            ) from error
         text = self._session.get_modelmeta().custom_metadata_map.get(DESCRIPTION)
         if text is None:
             raise UsageError(f"{path} does not say what it reads: give a file that export wrote")
@@ -156,7 +158,9 @@ def read_beside(path: str | Path, description: Description) -> Catalogue:
     """
     other = beside(Path(path))
     if not other.is_file():
-        raise UsageError(f"{path} needs {other} beside it, which export wrote: there is no such file")
+        raise UsageError(
+            f"{path} needs {other} beside it, which export wrote: there is no such file"
+        )
     found = load_checkpoint(other)
     with well_formed(other):
         if found.meta.get("mark") != description.mark:

@@ -106,8 +106,10 @@ class InputMaker:
     def of_pairs(self, users: Tensor, histories: Tensor, lengths: Tensor, items: Tensor) -> Batch:
         """Return the inputs of each query with each of some items, ``[B * I]``, query by query."""
         count, repeats = len(users), len(items)
-        columns = (each.repeat_interleave(repeats, 0) for each in (users, histories, lengths))
-        return self.of_rows(*columns, items.repeat(count))
+        users, histories, lengths = (
+            each.repeat_interleave(repeats, 0) for each in (users, histories, lengths)
+        )
+        return self.of_rows(users, histories, lengths, items.repeat(count))
 
     def of_rows(self, users: Tensor, histories: Tensor, lengths: Tensor, items: Tensor) -> Batch:
         """Return the inputs of rows with an item each, ``[B]``."""

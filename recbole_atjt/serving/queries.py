@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Optional
 
 import numpy as np
 
@@ -26,8 +25,8 @@ class Query:
             the user.
     """
 
-    user: Optional[str] = None
-    history: Optional[tuple[str, ...]] = None
+    user: str | None = None
+    history: tuple[str, ...] | None = None
 
 
 @dataclass

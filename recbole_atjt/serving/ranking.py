@@ -64,9 +64,7 @@ def rank(
                 scores[row, torch.from_numpy(query.seen).long()] = -torch.inf
         best, items = scores.topk(min(k, n_items - 1), dim=1)
         counts = (best > -torch.inf).sum(dim=1).tolist()
-        yield from (
-            (items[row, :count], best[row, :count]) for row, count in enumerate(counts)
-        )
+        yield from ((items[row, :count], best[row, :count]) for row, count in enumerate(counts))
 
 
 def arrays_of(queries: Sequence[Encoded], length: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,9 +78,7 @@ def arrays_of(queries: Sequence[Encoded], length: int) -> tuple[Tensor, Tensor, 
     return users, torch.from_numpy(histories), torch.from_numpy(lengths)
 
 
-def _scores(
-    scorer: Scorer, maker: InputMaker, n_items: int, chunk: Sequence[Encoded]
-) -> Tensor:
+def _scores(scorer: Scorer, maker: InputMaker, n_items: int, chunk: Sequence[Encoded]) -> Tensor:
     """Return the scores of all items, ``[B, n_items]``, as a tensor that may be changed."""
     users, histories, lengths = arrays_of(chunk, scorer.signature.history)
     if scorer.signature.scores_all:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from recbole_atjt.checkpoint.catalogue import Catalogue
 from recbole_atjt.errors import UsageError
@@ -96,10 +96,10 @@ class Recommender:
 
     def recommend(
         self,
-        histories: Optional[Sequence[Sequence[Any]]] = None,
+        histories: Sequence[Sequence[Any]] | None = None,
         k: int = 10,
         exclude_seen: bool = False,
-        users: Optional[Sequence[Any]] = None,
+        users: Sequence[Any] | None = None,
     ) -> Recommendations:
         """Return the k best items for each user, history, or pair of both.
 
@@ -157,9 +157,7 @@ class Recommender:
         ]
 
 
-def _queries(
-    histories: Optional[Sequence[Sequence[Any]]], users: Optional[Sequence[Any]]
-) -> list[Query]:
+def _queries(histories: Sequence[Sequence[Any]] | None, users: Sequence[Any] | None) -> list[Query]:
     if histories is None and users is None:
         raise UsageError("recommend() needs histories, users or both")
     if isinstance(users, (str, bytes)):

@@ -46,9 +46,7 @@ def json_lines(answers: Iterator[Answer]) -> Iterator[str]:
             {"item": each.item, "title": each.title, "score": float(f"{each.score:.6g}")}
             for each in items
         ]
-        yield json.dumps(
-            {"query": number, "user": query.user, "items": found}, ensure_ascii=False
-        )
+        yield json.dumps({"query": number, "user": query.user, "items": found}, ensure_ascii=False)
 
 
 def table_lines(answers: Iterator[Answer]) -> Iterator[str]:
