@@ -4,10 +4,10 @@
     python benchmarks/exported.py --table=exported.jsonl
 
 Each model is trained for a moment on made-up clicks (300 users, 1,000 items) in the sizes that it
-has by default, exported to both targets, and asked for the same users over and over: those that score
-all items at once for 64 users, the others for 4,096 pairs of user and item. Latency is the least of
-interleaved calls, in one thread. A model that is in the output already is not made again. The
-table is Markdown.
+has by default, exported to both targets, and asked over and over: those that score all items at
+once for 64 users, the others for 4,096 pairs of user and item. Latency is the least of interleaved
+calls, in one thread. A model that is in the output already is not made again. The table is
+Markdown.
 """
 
 from __future__ import annotations

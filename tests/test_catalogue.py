@@ -11,11 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recbole_atjt
 from recbole_atjt.checkpoint.catalogue import Catalogue
 from recbole_atjt.checkpoint.file import load_checkpoint
 from recbole_atjt.checkpoint.texts import pack, unpack
 from recbole_atjt.data.known import KnownClicks
-from tests.runs import fit
+from tests.runs import fit, settings
 from tests.served import ITEMS, USERS, Served, serve
 
 
@@ -135,9 +136,6 @@ def test_ready_lists_give_the_last_one_and_what_followed(tmp_path: Path) -> None
     }
     for part, lines in rows.items():
         (folder / f"ready.{part}.inter").write_text("\n".join([header, *lines]) + "\n")
-    import recbole_atjt
-    from tests.runs import settings
-
     keys = settings(
         data_path=str(tmp_path / "data"),
         epochs=1,

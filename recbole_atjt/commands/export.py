@@ -8,17 +8,18 @@ from recbole_atjt.settings.arguments import read_arguments
 
 KEYS = ("to", "output", "model")
 USAGE = """\
-usage: run_atjt.py export CHECKPOINT --to=onnx|torch [--output=FILE] [--model=module:Class]
+usage: recbole-atjt export CHECKPOINT --to=onnx|torch [--output=FILE]
+                           [--model=module:Class]
 
-Write a trained model for ONNX Runtime or torch.export, with a batch of any size. The scores of the
-file are compared with the model's own before it is kept; where they differ by more than
-1e-4 of the largest score (at least of 1), nothing is written and the exit code is 1. What the file
-holds: docs/serving.md.
+Write a trained model for ONNX Runtime or torch.export, with a batch of any size. The
+scores of the file are compared with the model's own before it is kept; where they
+differ by more than 1e-4 of the largest score (at least of 1), nothing is written and
+the exit code is 1. What the file holds: docs/serving.md.
 
   CHECKPOINT  the best model of a run, output_dir/checkpoints/NAME.safetensors
   --to        onnx, or torch for torch.export, which takes models that ONNX can't
-  --output    the file [the checkpoint's name with .onnx or .pt2]; FILE.safetensors beside it has
-              names, titles and known clicks
+  --output    the file [the checkpoint's name with .onnx or .pt2]; FILE.safetensors
+              beside it has names, titles and known clicks
   --model     the class of a model that is none of RecBole's or ours
 
 It needs pip install 'recbole_atjt[export]'; --to=torch does without.

@@ -16,28 +16,30 @@ if TYPE_CHECKING:
 KEYS = ("user", "history", "file", "k", "exclude_seen", "format", "model")
 SWITCHES = ("exclude_seen",)
 USAGE = """\
-usage: run_atjt.py recommend CHECKPOINT --user=ID[,ID] | --history="item,item" | --file=FILE
-                             [-k 10] [--exclude_seen] [--format=table|csv|json]
-                             [--model=module:Class]
+usage: recbole-atjt recommend CHECKPOINT
+                              --user=ID[,ID] | --history="item,item" | --file=FILE
+                              [-k 10] [--exclude_seen] [--format=table|csv|json]
+                              [--model=module:Class]
 
-Recommend the best items by a trained model. The checkpoint is all that it takes; the data need not
-be there. What the files hold, and how long it takes: docs/serving.md.
+Recommend the best items by a trained model. The checkpoint is all that it takes;
+the data need not be there. More: docs/serving.md.
 
-  CHECKPOINT      the best model of a run, output_dir/checkpoints/NAME.safetensors, or the .onnx
-                  file that export made of it
-  --user          users that the model was trained with; their known clicks are the history
-  --history       clicked items, the oldest first; with one --user, in the place of its known
-                  clicks
-  --file          a user, a history or both a line: FILE.csv with a column user, history (items
-                  with spaces between) or both; FILE.jsonl with lines such as
-                  {"user": "196"} or {"history": ["50", "172"]}
+  CHECKPOINT      the best model of a run, output_dir/checkpoints/NAME.safetensors,
+                  or the .onnx file that export made of it
+  --user          users that the model was trained with; their known clicks are
+                  the history
+  --history       clicked items, the oldest first; with one --user, in the place of
+                  its known clicks
+  --file          a user, a history or both a line: FILE.csv with a column user,
+                  history (items with spaces between) or both; FILE.jsonl with
+                  lines such as {"user": "196"} or {"history": ["50", "172"]}
   -k              most items of an answer [10]
   --exclude_seen  leave out what was clicked
   --format        table; csv, a line an item; json, an object a query [table]
   --model         the class of a model that is none of RecBole's or ours
 
-Unknown users and items are left out, with one line on stderr that counts them. If that leaves
-nothing, the exit code is 2.
+Unknown users and items are left out, with a line on stderr that counts them. If that
+leaves nothing, the exit code is 2.
 """
 
 
