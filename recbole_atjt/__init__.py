@@ -1,5 +1,9 @@
 """Denoising training for RecBole: noisy sequences are recognised and given less weight."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 # ruff: noqa: I001  (RecBole is repaired before anything else of ours imports it)
 from recbole_atjt.errors import ended_by_ctrl_c
 
@@ -23,6 +27,9 @@ with ended_by_ctrl_c():
 
     f1.register()
 
+if TYPE_CHECKING:
+    from recbole_atjt.serving import Recommender
+
 __all__ = [
     "Assembled",
     "AtjtError",
@@ -30,6 +37,7 @@ __all__ = [
     "DenoisingRecommender",
     "DenoisingTrainer",
     "ExperimentResult",
+    "Recommender",
     "RunResult",
     "StagedTrainer",
     "TrainingError",
@@ -41,3 +49,12 @@ __all__ = [
     "prepare_loaders",
     "run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what only serving needs when it is asked for."""
+    if name == "Recommender":
+        from recbole_atjt.serving import Recommender
+
+        return Recommender
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

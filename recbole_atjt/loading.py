@@ -24,6 +24,7 @@ from recbole_atjt.data.dataset import (
 )
 from recbole_atjt.data.file_rows import with_file_rows
 from recbole_atjt.data.files import ensure_files, require_columns
+from recbole_atjt.data.known import remember_clicks
 from recbole_atjt.data.ranking import ranking_loader
 from recbole_atjt.data.splits import LEAVE_ONE_OUT, PARTS, check_split
 from recbole_atjt.errors import UsageError
@@ -156,6 +157,7 @@ def prepare_parts(config: Any, dataset: Any) -> list[Any]:
     refuse_sizes(config, dataset.item_num - 1, _longest(config, dataset))
     parts = dataset.build()
     _refuse_empty_parts(config, parts)
+    remember_clicks(parts)
     return plant(config, parts)
 
 

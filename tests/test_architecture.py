@@ -32,7 +32,7 @@ FLOORS = [
     ["data", "seam", "weighting"],
     ["noise", "datasets"],
     ["model", "evaluation", "checkpoint", "loading"],
-    ["training", "report"],
+    ["training", "report", "serving"],
     ["assembly", "config"],
     ["experiment", "scoring"],
     ["bench", "tuning"],

@@ -44,7 +44,13 @@ class TrainingState:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_training(path: str, config: Any, model: nn.Module, state: TrainingState) -> None:
+def save_training(
+    path: str,
+    config: Any,
+    model: nn.Module,
+    state: TrainingState,
+    catalogue: Mapping[str, Any] | None = None,
+) -> None:
     """Write a model and all that an exact resume needs.
 
     Args:
@@ -52,6 +58,7 @@ def save_training(path: str, config: Any, model: nn.Module, state: TrainingState
         config: The run's config.
         model: The bare model.
         state: The rest of the run.
+        catalogue: What the model needs to serve, packed; a file that only a resume reads has none.
     """
     save_model(
         path,
@@ -68,6 +75,7 @@ def save_training(path: str, config: Any, model: nn.Module, state: TrainingState
             "rng": state.rng,
             "data": state.data,
             "record": state.record,
+            **({} if catalogue is None else {"catalogue": catalogue}),
         },
         optimizers={"trainer": state.optimizer},
         tensors={f"{_WEIGHTING}{name}": value for name, value in state.weighting.items()},

@@ -43,6 +43,8 @@ COMMANDS = {
     "score": Row("recbole_atjt.commands.score", "how likely each training click is to be noise"),
     "clean": Row("recbole_atjt.commands.clean", "write a dataset without its most likely noise"),
     "plant": Row("recbole_atjt.commands.plant", "write a dataset's files with planted noise"),
+    "recommend": Row("recbole_atjt.commands.recommend", "the best items for users or histories"),
+    "export": Row("recbole_atjt.commands.export", "a trained model for ONNX or torch.export"),
     "models": Row("recbole_atjt.commands.models", "list the models"),
     "strategies": Row("recbole_atjt.commands.strategies", "list the strategies of weighting"),
     "datasets": Row("recbole_atjt.commands.datasets", "list the datasets"),

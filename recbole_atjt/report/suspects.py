@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-#: Columns of items that hold a name, in the order in which they are looked for.
-_TITLES = ("title", "movie_title", "name", "item_name", "title_name")
+from recbole_atjt.data.titles import TITLES
 
 
 def named_items(dataset: Any, suspects: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
@@ -32,7 +31,7 @@ def named_items(dataset: Any, suspects: Sequence[tuple[int, float]]) -> list[dic
 
 def _title(dataset: Any, item: int) -> str:
     features = dataset.item_feat
-    name = next((each for each in _TITLES if features is not None and each in features), None)
+    name = next((each for each in TITLES if features is not None and each in features), None)
     if name is None:
         return ""
     tokens = dataset.id2token(name, features[name][item].numpy())

@@ -47,6 +47,7 @@ def read_arguments(
     required: Collection[str] = (),
     words: Sequence[str] = (),
     switches: Collection[str] = (),
+    letters: Collection[str] = (),
 ) -> Arguments:
     """Read the command line of a subcommand whose keys are all known.
 
@@ -57,11 +58,12 @@ def read_arguments(
         required: Those that it cannot do without.
         words: What the words without ``--`` are, such as ``FILE``; all are required.
         switches: Keys that mean True when they stand alone.
+        letters: Keys of one letter, before which a single dash will do.
 
     Raises:
         UsageError: An unknown key, a missing key or word, or what :func:`parse_arguments` refuses.
     """
-    found = _parse(given, len(words), switches)
+    found = _parse([_two_dashes(each, letters) for each in given], len(words), switches)
     for key in found.values:
         if key not in keys:
             raise UsageError(f"key '{key}' is unknown{nearest(key, keys)}; see {command} --help")
@@ -71,6 +73,12 @@ def read_arguments(
         if key not in found.values:
             raise UsageError(f"{key} is missing: give --{key}=VALUE; see {command} --help")
     return found
+
+
+def _two_dashes(argument: str, letters: Collection[str]) -> str:
+    """Return ``-k`` and ``-k=1`` as ``--k`` and ``--k=1``, and everything else as it is."""
+    letter = argument[1:].partition("=")[0]
+    return f"-{argument}" if argument.startswith("-") and letter in letters else argument
 
 
 def _parse(given: Sequence[str], words: int, switches: Collection[str]) -> Arguments:

@@ -11,6 +11,7 @@ import torch
 from recbole.utils import set_color
 from torch import nn
 
+from recbole_atjt.checkpoint.catalogue import catalogue_of
 from recbole_atjt.checkpoint.file import well_formed
 from recbole_atjt.checkpoint.model import load_model, other_parameters
 from recbole_atjt.checkpoint.run import (
@@ -67,6 +68,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         self.last_model_file: str | None = None
         self.best_epoch = -1
         self._data = ""
+        self._dataset: Any = None
+        self._catalogue: dict[str, Any] | None = None
         self._unsaved = False  # whether a training ended that kept no model
         self.epoch_seconds: list[float] = []
         self._notes = EpochNotes()
@@ -131,6 +134,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
         self._unsaved = self.best_epoch < 0
         self._data = interactions_of(train_data._dataset)
+        self._dataset, self._catalogue = train_data._dataset, None
         if kwargs.get("saved", True):
             self._require_keeping()
         try:
@@ -260,14 +264,19 @@ class DenoisingTrainer(EvaluatingTrainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = kwargs.pop("saved_model_file", self.saved_model_file)
-        self._save(str(path), replace(self.state(epoch), record=self._record(epoch)))
+        if self._catalogue is None and self._dataset is not None:
+            self._catalogue = catalogue_of(self._dataset, self.bare_model).packed()
+        state = replace(self.state(epoch), record=self._record(epoch))
+        self._save(str(path), state, self._catalogue)
         self.best_epoch, self._unsaved = epoch, False
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
 
-    def _save(self, path: str, state: TrainingState) -> None:
+    def _save(
+        self, path: str, state: TrainingState, catalogue: Mapping[str, Any] | None = None
+    ) -> None:
         try:
-            save_training(path, self.config, self.bare_model, state)
+            save_training(path, self.config, self.bare_model, state, catalogue)
         except TrainingError as error:
             raise TrainingError(f"{error}; {self.what_is_saved()}") from error
 
