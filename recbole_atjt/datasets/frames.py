@@ -1,4 +1,4 @@
-"""Own clicks as a dataset: from data frames to RecBole's atomic files."""
+"""From data frames to RecBole's atomic files."""
 
 from __future__ import annotations
 
