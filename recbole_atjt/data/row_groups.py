@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+
+from recbole_atjt.host.ordering import stable_order
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Groups:
     def by(cls, keys: np.ndarray) -> Groups:
         """Group rows by their key ``[n]``."""
         codes, _ = pd.factorize(keys)
-        codes = codes.astype(np.int32)
-        return cls(np.argsort(codes, kind="stable"), np.bincount(codes))
+        order = stable_order([torch.from_numpy(codes.astype(np.int32))])
+        return cls(order.numpy(), np.bincount(codes))
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from recbole_atjt.host.extensions import (
+    count_codes,
     give_users_to_other_autoencoders,
     refuse_weighted_models,
     remember_normalized_ranges,
@@ -56,6 +57,7 @@ def apply() -> None:
     drop_single_sample_batch()
     use_current_grad_scaler()
     keep_counts_of_training_data()
+    count_codes()
     give_users_to_other_autoencoders()
     remember_normalized_ranges()
     remember_vocabulary()

@@ -1,0 +1,86 @@
+"""A RecBole dataset whose tokens are codes until they are numbered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from recbole.data.dataset import Dataset
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_atjt.data.columns_at_once import read_table, to_frame
+from recbole_atjt.data.files import check_rows
+from recbole_atjt.host.repairs.files import reading
+
+
+class CodedDataset(Dataset):
+    """Reads files at once where they are plain, and numbers names in place of rows.
+
+    Which columns are read, what they mean, what is filtered and which number a name gets is
+    RecBole's own doing.
+    """
+
+    def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
+        file = Path(filepath)
+        separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
+        frame = None
+        if encoding.lower() in ("utf-8", "utf8"):
+            frame = self._read_at_once(file, source, separator)
+        if frame is None:
+            check_rows(file, separator, encoding, whole=source == FeatureSource.INTERACTION)
+        with reading(frame):
+            feat: pd.DataFrame | None = super()._load_feat(filepath, source)
+        return feat
+
+    def _read_at_once(self, file: Path, source: Any, separator: str) -> pd.DataFrame | None:
+        """Return the columns that RecBole is about to read, or None where the file is not plain."""
+        try:
+            with file.open(encoding="utf-8") as lines:
+                header = lines.readline().rstrip("\n").split(separator)
+        except (OSError, UnicodeError):
+            return None
+        load, unload = self._get_load_and_unload_col(source)
+        names = {column: column.split(":")[0] for column in header}
+        wanted = [
+            column
+            for column, name in names.items()
+            if (load is None or name in load) and name not in (unload or ())
+        ]
+        found = read_table(file, header, wanted, separator)
+        return None if found is None else to_frame(found[0])
+
+    def _remap(self, remap_list: list[Any]) -> None:
+        """Number each name once, in the order in which rows have them, and hand that to the rows.
+
+        Args:
+            remap_list: Frame, column and type of each part of one space of names.
+        """
+        parts, codes = [], []
+        for feat, field, kind in remap_list:
+            if kind != FeatureType.TOKEN:
+                parts.append((feat, field, kind))
+                codes.append(None)
+                continue
+            code, names = _factorize(feat[field])
+            parts.append((pd.DataFrame({field: names}), field, kind))
+            codes.append(code)
+        super()._remap(parts)
+        for (feat, field, _), (named, _, _), code in zip(remap_list, parts, codes):
+            if code is not None:
+                feat[field] = np.append(named[field].to_numpy(), 0)[code]
+
+
+def _factorize(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return a code for each row, -1 where the token is missing, and the names by first row."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        codes, names = pd.factorize(column.to_numpy(dtype=object))
+        return codes, names
+    own = column.cat.codes.to_numpy()
+    codes, first = pd.factorize(own)
+    if (own < 0).any():  # to pandas -1 is a number among others
+        place = int(np.flatnonzero(first < 0)[0])
+        codes = np.where(codes == place, -1, codes - (codes > place))
+        first = np.delete(first, place)
+    return codes, np.asarray(column.cat.categories, dtype=object)[first]
