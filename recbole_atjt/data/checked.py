@@ -49,8 +49,9 @@ class CheckedDataset(CodedDataset):
                     f"write {field}:float into the header, and numbers below it"
                 )
             times = np.asarray(feat[field], dtype=np.float64)
-            named = feat[[self.uid_field, self.iid_field]].notna().all(axis=1)
-            wrong = np.flatnonzero(~np.isfinite(times) & named)  # RecBole leaves out the others
+            wrong = np.flatnonzero(~np.isfinite(times))
+            named = feat[[self.uid_field, self.iid_field]].iloc[wrong].notna().all(axis=1)
+            wrong = wrong[named.to_numpy()]  # RecBole leaves out the others
             if len(wrong):
                 raise UsageError(
                     f"{file}: {len(wrong)} of {len(feat)} clicks have no time, row {wrong[0] + 1} "
@@ -125,8 +126,18 @@ class CheckedDataset(CodedDataset):
             )
 
     def _filter_by_inter_num(self) -> None:
-        name = "user_inter_num_interval and item_inter_num_interval"
+        keys = ("user_inter_num_interval", "item_inter_num_interval")
+        if all(_holds_all(self._parse_intervals_str(self.config[key])) for key in keys):
+            return  # RecBole would count and drop none
+        name = " and ".join(keys)
         self._counted(name, super()._filter_by_inter_num)
+
+
+def _holds_all(intervals: list[tuple[str, float, float, str]] | None) -> bool:
+    """Whether any number of interactions lies inside."""
+    if intervals is None:
+        return True
+    return len(intervals) == 1 and intervals[0][1] <= 0 < intervals[0][2] == float("inf")
 
 
 def checked(chosen: type[Any]) -> type[Any]:

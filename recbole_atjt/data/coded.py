@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_atjt.data.columns_at_once import read_table, to_frame
+from recbole_atjt.data.column_cache import cache_of
+from recbole_atjt.data.columns_at_once import digest_of, read_table, to_frame
 from recbole_atjt.data.files import check_rows
 from recbole_atjt.host.repairs.files import reading
 
@@ -48,8 +50,26 @@ class CodedDataset(Dataset):
             for column, name in names.items()
             if (load is None or name in load) and name not in (unload or ())
         ]
+        table = self._table(file, header, wanted, separator)
+        return None if table is None else to_frame(table)
+
+    def _table(
+        self, file: Path, header: list[str], wanted: list[str], separator: str
+    ) -> pa.Table | None:
+        """Return columns from the cache, or from the file and into the cache."""
+        cache = cache_of(self.config)
+        if cache is not None:
+            table = cache.read(cache.entry(file, digest_of(file), wanted, separator), wanted)
+            if table is not None:
+                self.logger.info(f"{file.name}: read from data_cache={self.config['data_cache']}")
+                return table
         found = read_table(file, header, wanted, separator)
-        return None if found is None else to_frame(found[0])
+        if found is None:
+            return None
+        table, digest = found
+        if cache is not None:
+            cache.write(cache.entry(file, digest, wanted, separator), table)
+        return table
 
     def _remap(self, remap_list: list[Any]) -> None:
         """Number each name once, in the order in which rows have them, and hand that to the rows.
@@ -69,7 +89,8 @@ class CodedDataset(Dataset):
         super()._remap(parts)
         for (feat, field, _), (named, _, _), code in zip(remap_list, parts, codes):
             if code is not None:
-                feat[field] = np.append(named[field].to_numpy(), 0)[code]
+                numbers = np.append(named[field].to_numpy(), 0).astype(np.int32)
+                feat[field] = numbers.take(code)  # the last one where it is -1
 
 
 def _factorize(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -78,7 +78,7 @@ def read_table(
             csv.ReadOptions(column_names=list(header), skip_rows=1, block_size=BLOCK),
             csv.ParseOptions(delimiter=separator, quote_char=False, ignore_empty_lines=True),
             csv.ConvertOptions(
-                column_types={name: _type_of(name) for name in wanted},
+                column_types={name: arrow_type(name) for name in wanted},
                 include_columns=list(wanted),
                 null_values=NO_NUMBER,
                 check_utf8=False,
@@ -90,7 +90,7 @@ def read_table(
     finally:
         if source is not None:
             source.close()
-    return (table.unify_dictionaries(), digest) if len(table) and _has_numbers(table) else None
+    return (_in_one_piece(table), digest) if len(table) and _has_numbers(table) else None
 
 
 def digest_of(file: Path) -> str:
@@ -102,7 +102,8 @@ def digest_of(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _type_of(column: str) -> pa.DataType:
+def arrow_type(column: str) -> pa.DataType:
+    """Return the type in which a column ``name:type`` is read."""
     kind = column.rpartition(":")[2]
     if kind == FeatureType.FLOAT.value:
         return pa.float64()
@@ -117,16 +118,37 @@ def _has_numbers(table: pa.Table) -> bool:
     )
 
 
+def _in_one_piece(table: pa.Table) -> pa.Table:
+    """Join the pieces that were parsed apart, column by column to save memory."""
+    table = table.unify_dictionaries()
+    for place, name in enumerate(table.column_names):
+        column = table.column(name)
+        if column.num_chunks > 1:
+            table = table.set_column(place, table.field(name), _joined(column))
+        del column
+    return table
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    if not pa.types.is_dictionary(column.type):
+        return column.combine_chunks()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
+    return pa.DictionaryArray.from_arrays(codes, column.chunk(0).dictionary)
+
+
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Return columns as RecBole reads them, tokens as a categorical of their names.
 
     An empty token is missing, an empty sequence an empty text.
+
+    Args:
+        table: Columns in one piece, as :func:`read_table` returns them.
     """
     columns: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name)
         if pa.types.is_floating(column.type):
-            columns[name] = column.to_numpy()
+            columns[name] = column.chunk(0).to_numpy(zero_copy_only=False)
         elif pa.types.is_dictionary(column.type):
             columns[name] = _codes(column)
         else:
@@ -138,7 +160,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 def _codes(column: pa.ChunkedArray) -> pd.Categorical:
     names = column.chunk(0).dictionary.to_pylist()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
+    codes = column.chunk(0).indices.to_numpy()
     if "" in names:
         empty = names.index("")
         codes = np.where(codes == empty, -1, codes - (codes > empty))

@@ -44,8 +44,10 @@ class CodeCounter(Counter):  # type: ignore[type-arg]
     def update(self, iterable: Any = None, /, **kwds: int) -> None:
         """Add counts: of values, or from a mapping."""
         if isinstance(iterable, pd.Categorical):
-            counts = np.bincount(iterable.codes[iterable.codes >= 0])
-            iterable = {iterable.categories[code]: int(counts[code]) for code in counts.nonzero()[0]}
+            names = np.asarray(iterable.categories, dtype=object)
+            counts = np.bincount(iterable.codes + 1, minlength=len(names) + 1)[1:]
+            held = counts > 0
+            iterable = dict(zip(names[held], counts[held].tolist()))
         super().update(iterable, **kwds)
 
 

@@ -17,13 +17,8 @@ def stable_order(keys: Sequence[torch.Tensor]) -> torch.Tensor:
     Args:
         keys: Columns ``[n]`` without NaN.
     """
-    whole = [key for key in map(_whole, keys) if key is not None]
-    lowest = [int(key.min()) for key in whole]
-    sizes = [int(key.max()) - low + 1 for key, low in zip(whole, lowest)]
-    if len(whole) == len(keys) and math.prod(sizes) < 2**63:
-        packed = torch.zeros_like(whole[0])
-        for key, low, size in zip(whole, lowest, sizes):
-            packed.mul_(size).add_(key).sub_(low)
+    packed = _packed(keys)
+    if packed is not None:
         return torch.sort(packed, stable=True)[1]
     order: torch.Tensor | None = None
     for key in reversed(keys):
@@ -33,13 +28,21 @@ def stable_order(keys: Sequence[torch.Tensor]) -> torch.Tensor:
     return order
 
 
-def _whole(key: torch.Tensor) -> torch.Tensor | None:
-    """Return a column as int64 where all its values are whole and below 2^53."""
-    if not key.numel():
-        return None
-    if not key.is_floating_point():
-        return key.long()
-    if not bool(key.abs().max() < 2.0**53):
-        return None
-    as_whole = key.long()
-    return as_whole if bool((as_whole == key).all()) else None
+def _packed(keys: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    """Return one whole number for each row that orders as all its keys do, if there is one."""
+    packed, room = torch.zeros(len(keys[0]), dtype=torch.int64), 1
+    for key in keys:
+        if not key.numel():
+            return None
+        low, high = (end.item() for end in key.aminmax())
+        if not -(2.0**53) < low <= high < 2.0**53:
+            return None
+        whole = key.long()
+        if key.is_floating_point() and not bool((whole == key).all()):
+            return None
+        size = int(high) - int(low) + 1
+        room *= size
+        if room >= 2**63:
+            return None
+        packed.mul_(size).add_(whole).sub_(int(low))
+    return packed.int() if room < 2**31 else packed

@@ -71,6 +71,7 @@ def sort_by_exact_times() -> None:
     the order of the file. Rows are moved once, not once for each column that is sorted by.
     """
     from recbole.data.dataset import Dataset
+    from recbole.data.interaction import Interaction
 
     @override(Dataset, "_change_feat_format")
     def _change_feat_format(original: Callable[..., None], dataset: Any) -> None:
@@ -90,7 +91,11 @@ def sort_by_exact_times() -> None:
         has_rows = times is not None and field in named and len(times) == len(feat)
         keys = [times if has_rows and name == field else columns.get(name) for name in named]
         if ascending is True and all(key is not None and key.ndim == 1 for key in keys):
-            feat._reindex(stable_order(keys))
+            order = stable_order(keys)
+            if type(feat) is Interaction:
+                feat.interaction = {k: v.index_select(0, order) for k, v in columns.items()}
+            else:
+                feat._reindex(order)
             return
         if not has_rows:
             original(dataset, by, ascending)
