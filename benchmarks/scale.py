@@ -244,9 +244,7 @@ def main() -> None:
     elif arguments.command == "measure":
         measure(arguments)
     elif arguments.command == "one":
-        one = measure_one(
-            arguments.mode, int(arguments.rows), arguments.data_path, arguments.cache
-        )
+        one = measure_one(arguments.mode, int(arguments.rows), arguments.data_path, arguments.cache)
         print(json.dumps(one))
 
 

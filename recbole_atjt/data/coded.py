@@ -27,36 +27,43 @@ class CodedDataset(Dataset):
     def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
         file = Path(filepath)
         separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
-        frame = None
-        if encoding.lower() in ("utf-8", "utf8"):
-            frame = self._read_at_once(file, source, separator)
-        if frame is None:
+        table, wanted = None, self._wanted(file, source, separator)
+        if wanted is not None and encoding.lower() in ("utf-8", "utf8"):
+            table = self._read_at_once(file, *wanted, separator)
+        if table is None:
             check_rows(file, separator, encoding, whole=source == FeatureSource.INTERACTION)
-        with reading(frame):
+        with reading(to_frame(table) if table is not None and wanted and wanted[1] else None):
             feat: pd.DataFrame | None = super()._load_feat(filepath, source)
         return feat
 
-    def _read_at_once(self, file: Path, source: Any, separator: str) -> pd.DataFrame | None:
-        """Return the columns that RecBole is about to read, or None where the file is not plain."""
+    def _wanted(
+        self, file: Path, source: Any, separator: str
+    ) -> tuple[list[str], list[str]] | None:
+        """Return a file's header, and what RecBole will read of it; None where it can't be read."""
         try:
             with file.open(encoding="utf-8") as lines:
                 header = lines.readline().rstrip("\n").split(separator)
         except (OSError, UnicodeError):
             return None
         load, unload = self._get_load_and_unload_col(source)
-        names = {column: column.split(":")[0] for column in header}
-        wanted = [
+        named = [(column, column.split(":")[0]) for column in header]
+        return header, [
             column
-            for column, name in names.items()
+            for column, name in named
             if (load is None or name in load) and name not in (unload or ())
         ]
-        table = self._table(file, header, wanted, separator)
-        return None if table is None else to_frame(table)
 
-    def _table(
+    def _read_at_once(
         self, file: Path, header: list[str], wanted: list[str], separator: str
     ) -> pa.Table | None:
-        """Return columns from the cache, or from the file and into the cache."""
+        """Return columns from the cache, or from the file and into the cache.
+
+        None stands for a file that is not plain. Of one of which no column is wanted, rows are
+        checked, too.
+        """
+        if not wanted:
+            found = read_table(file, header, header[:1], separator)
+            return None if found is None else found[0]
         cache = cache_of(self.config)
         if cache is not None:
             table = cache.read(cache.entry(file, digest_of(file), wanted, separator), wanted)
@@ -77,20 +84,21 @@ class CodedDataset(Dataset):
         Args:
             remap_list: Frame, column and type of each part of one space of names.
         """
-        parts, codes = [], []
+        parts: list[Any] = []
+        codes: list[np.ndarray | None] = []
         for feat, field, kind in remap_list:
-            if kind != FeatureType.TOKEN:
+            if kind == FeatureType.TOKEN:
+                code, names = _factorize(feat[field])
+                parts.append((pd.DataFrame({field: names}), field, kind))
+                codes.append(code)
+            else:
                 parts.append((feat, field, kind))
                 codes.append(None)
-                continue
-            code, names = _factorize(feat[field])
-            parts.append((pd.DataFrame({field: names}), field, kind))
-            codes.append(code)
         super()._remap(parts)
-        for (feat, field, _), (named, _, _), code in zip(remap_list, parts, codes):
-            if code is not None:
+        for (feat, field, _), (named, _, _), code_of_row in zip(remap_list, parts, codes):
+            if code_of_row is not None:
                 numbers = np.append(named[field].to_numpy(), 0).astype(np.int32)
-                feat[field] = numbers.take(code)  # the last one where it is -1
+                feat[field] = numbers.take(code_of_row)  # the last one where it is -1
 
 
 def _factorize(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -107,7 +107,9 @@ def arrow_type(column: str) -> pa.DataType:
     kind = column.rpartition(":")[2]
     if kind == FeatureType.FLOAT.value:
         return pa.float64()
-    return pa.dictionary(pa.int32(), pa.string()) if kind == FeatureType.TOKEN.value else pa.string()
+    if kind == FeatureType.TOKEN.value:
+        return pa.dictionary(pa.int32(), pa.string())
+    return pa.string()
 
 
 def _has_numbers(table: pa.Table) -> bool:

@@ -163,11 +163,11 @@ class WindowColumns(MutableMapping[str, Any]):
 
 
 def _rows(column: Tensor, selector: Tensor | slice) -> Tensor:
-    """Return rows of a column; by their numbers, which is what most is, several times as fast."""
-    if isinstance(selector, Tensor) and selector.dtype == torch.long and selector.ndim == 1:
-        if not len(selector) or int(selector.min()) >= 0:
-            return column.index_select(0, selector)
-    return column[selector]
+    """Return rows of a column; several times as fast by numbers that count from the start."""
+    if not isinstance(selector, Tensor) or selector.dtype != torch.long or selector.ndim != 1:
+        return column[selector]
+    from_start = not len(selector) or int(selector.min()) >= 0
+    return column.index_select(0, selector) if from_start else column[selector]
 
 
 class Windows(Interaction):

@@ -91,11 +91,11 @@ def sort_by_exact_times() -> None:
         has_rows = times is not None and field in named and len(times) == len(feat)
         keys = [times if has_rows and name == field else columns.get(name) for name in named]
         if ascending is True and all(key is not None and key.ndim == 1 for key in keys):
-            order = stable_order(keys)
+            rows = stable_order(keys)
             if type(feat) is Interaction:
-                feat.interaction = {k: v.index_select(0, order) for k, v in columns.items()}
+                feat.interaction = {k: v.index_select(0, rows) for k, v in columns.items()}
             else:
-                feat._reindex(order)
+                feat._reindex(rows)
             return
         if not has_rows:
             original(dataset, by, ascending)
