@@ -1,14 +1,17 @@
 """Time and memory from the atomic file to the first batch, ours and RecBole's, by number of rows.
 
     python benchmarks/scale.py write --rows=20000000 --data_path=DIR
-    python benchmarks/scale.py measure --rows=200000,2000000,20000000 --data_path=DIR [--recbole]
+    python benchmarks/scale.py measure --rows=200000,2000000,20000000 --data_path=DIR --output=FILE
+    python benchmarks/scale.py measure --rows=200000,2000000 --modes=recbole --data_path=DIR ...
     python benchmarks/scale.py plot --results=FILE --output=docs/figures/scale.svg
 
 ``write`` makes a dataset with the shape of ML-20M: its 27,278 items by Zipf's law, 144.4 clicks a
 user of which the least has 20 and half have 68 or fewer, files ordered by user and item, times in
-seconds. ``measure`` reads it in fresh processes: without a cache, while one is written, and from
-it; ``--recbole`` adds RecBole's own loading, with none but the repairs without which it does not
-run. The memory is the peak of resident memory of the whole process (VmHWM).
+seconds. ``measure`` reads it in fresh processes: without a cache (``ours``), while one is written
+(``writing``) and from it (``cached``); ``recbole`` is RecBole's own loading, with none but the
+repairs without which it does not run. Memory is the peak of resident memory of the whole process
+(VmHWM); ``cpu_s`` is the time of its processors, which other processes of the machine don't change
+as they do the time on the clock.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def parse() -> argparse.Namespace:
         command.add_argument("--data_path", required=True, help="folder of datasets")
         command.add_argument("--rows", default=str(ROWS), help="numbers of rows, by commas")
         if name == "measure":
-            command.add_argument("--recbole", action="store_true", help="measure RecBole too")
+            command.add_argument("--modes", default="ours,writing,cached", help="ways, by commas")
             command.add_argument("--repeat", type=int, default=1, help="take the least of so many")
             command.add_argument("--threads", type=int, default=2)
             command.add_argument("--output", help="file that results are added to")
@@ -151,7 +154,7 @@ def measure_one(mode: str, rows: int, data_path: str, cache: str | None) -> dict
         from recbole.data import create_dataset, data_preparation
 
         config = Config("SASRec", name_of(rows), config_dict=given)
-        imported = time.perf_counter()
+        imported, cpu = time.perf_counter(), time.process_time()
         dataset = create_dataset(config)
         read = time.perf_counter()
         train = data_preparation(config, dataset)[0]
@@ -161,14 +164,14 @@ def measure_one(mode: str, rows: int, data_path: str, cache: str | None) -> dict
         if cache is not None:
             given["data_cache"] = cache
         config = DenoisingConfig("SASRec", name_of(rows), config_dict=given)
-        imported = time.perf_counter()
+        imported, cpu = time.perf_counter(), time.process_time()
         dataset = create_dataset(config)
         read = time.perf_counter()
         train = prepare_loaders(config, dataset)[0]
     prepared = time.perf_counter()
     batches = iter(train)
     batch = next(batches)
-    first = time.perf_counter()
+    first, cpu = time.perf_counter(), time.process_time() - cpu
     peak = resident("VmHWM")
     times = []
     for _ in range(min(BATCHES, len(train) - 2)):
@@ -186,6 +189,7 @@ def measure_one(mode: str, rows: int, data_path: str, cache: str | None) -> dict
         "read_s": round(read - imported, 2),
         "prepare_s": round(prepared - read, 2),
         "first_batch_s": round(first - imported, 2),
+        "cpu_s": round(cpu, 2),
         "start_s": round(first - began, 2),
         "peak_mib": round(peak),
         "batch_ms": round(float(np.median(times)) * 1000, 2),
@@ -222,9 +226,9 @@ def measure(arguments: argparse.Namespace) -> None:
     for rows in map(int, arguments.rows.split(",")):
         if not (data_path / name_of(rows)).is_dir():
             write(data_path, rows)
-        for mode in MODES if arguments.recbole else MODES[:-1]:
+        for mode in arguments.modes.split(","):
             found = []
-            for _ in range(1 if mode == "recbole" else arguments.repeat):
+            for _ in range(arguments.repeat):
                 if mode == "writing":
                     shutil.rmtree(cache, ignore_errors=True)
                 found.append(measure_apart(mode, rows, data_path, cache, arguments.threads))

@@ -164,7 +164,7 @@ def files(draw: st.DrawFn) -> dict[str, str]:
     return drawn
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     drawn=files(),
     model=st.sampled_from(["BPR", "GRU4Rec"]),
@@ -320,7 +320,6 @@ def test_an_empty_name_has_no_code() -> None:
 
 
 def test_numbers_are_those_of_python(tmp_path: Path) -> None:
-    """Beyond 15 digits pandas may be a unit in the last place off; these are not."""
     draw = np.random.default_rng(0)
     texts = [
         repr(float(value)) for value in draw.normal(size=500) * 10.0 ** draw.integers(-9, 18, 500)
@@ -362,9 +361,8 @@ def test_a_shuffle_is_torchs_own() -> None:
 
 def test_codes_are_counted_as_values_are() -> None:
     values = pd.Categorical.from_codes([2, 0, 2, -1, 1, 2], ["a", "b", "c", "d"])
-    expected = Counter(value for value in values if isinstance(value, str))
-    assert CodeCounter(values) == expected
+    assert CodeCounter(values) == Counter({"c": 3, np.nan: 1, "a": 1, "b": 1}) == Counter(values)
     assert CodeCounter("hello") == Counter("hello")
     counter = CodeCounter(values)
     counter -= CodeCounter(values[:2])
-    assert counter == Counter({"c": 2, "b": 1})
+    assert counter == Counter({"c": 2, "b": 1, np.nan: 1})

@@ -39,15 +39,16 @@ def count_codes() -> None:
 
 
 class CodeCounter(Counter):  # type: ignore[type-arg]
-    """A counter that takes a categorical column at once; missing values are not counted."""
+    """A counter that takes a categorical column at once; a missing value counts as NaN."""
 
     def update(self, iterable: Any = None, /, **kwds: int) -> None:
         """Add counts: of values, or from a mapping."""
         if isinstance(iterable, pd.Categorical):
             names = np.asarray(iterable.categories, dtype=object)
-            counts = np.bincount(iterable.codes + 1, minlength=len(names) + 1)[1:]
-            held = counts > 0
-            iterable = dict(zip(names[held], counts[held].tolist()))
+            missing, *counts = np.bincount(iterable.codes + 1, minlength=len(names) + 1).tolist()
+            iterable = {name: count for name, count in zip(names, counts) if count}
+            if missing:
+                iterable[np.nan] = missing
         super().update(iterable, **kwds)
 
 
