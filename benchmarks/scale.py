@@ -239,6 +239,35 @@ def measure(arguments: argparse.Namespace) -> None:
                     file.write(json.dumps(best) + "\n")
 
 
+def plot(results: Path, output: Path) -> None:
+    """Draw time and memory by number of rows, and print what a million rows adds."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    matplotlib.rcParams.update({"svg.hashsalt": "scale", "font.size": 9})
+    figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), constrained_layout=True)
+    named = {"recbole": "RecBole", "ours": "this package", "cached": "from its cache"}
+    colours = dict(zip(named, ("#d55e00", "#0072b2", "#009e73")))
+    for panel, key, scale, name in zip(
+        panels, ("cpu_s", "peak_mib"), (1, 1024), ("processor time, s", "peak memory, GiB")
+    ):
+        for mode, label in named.items():
+            points = sorted((one["rows"], one[key] / scale) for one in lines if one["mode"] == mode)
+            rows, values = np.array(points).T
+            panel.loglog(rows / 1e6, values, "o-", label=label, color=colours[mode], markersize=4)
+            slope, start = np.polyfit(rows / 1e6, values, 1)
+            worst = np.abs(slope * rows / 1e6 + start - values).max() / values.max()
+            print(f"{label}, {name}: {start:.2f} + {slope:.3f} a million rows, off by {worst:.0%}")
+        panel.set_xlabel("million interactions")
+        panel.set_ylabel(name)
+        panel.grid(alpha=0.3)
+    panels[0].legend(frameon=False)
+    figure.savefig(output, metadata={"Date": None, "Creator": None})
+
+
 def main() -> None:
     """Write, measure or plot."""
     arguments = parse()
@@ -247,6 +276,8 @@ def main() -> None:
             write(Path(arguments.data_path), rows)
     elif arguments.command == "measure":
         measure(arguments)
+    elif arguments.command == "plot":
+        plot(Path(arguments.results), Path(arguments.output))
     elif arguments.command == "one":
         one = measure_one(arguments.mode, int(arguments.rows), arguments.data_path, arguments.cache)
         print(json.dumps(one))
