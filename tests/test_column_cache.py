@@ -181,7 +181,6 @@ def test_a_forged_entry_is_written_anew(caplog: pytest.LogCaptureFixture) -> Non
         table.set_column(3, "rating:float", pa.array(["x"] * 200)),
         table.set_column(0, "user_id:token", outside),
         table.slice(0, 0),
-        pa.concat_tables([table, table]),
     ]
     for each in forged:
         entry.write_bytes(forge(each))

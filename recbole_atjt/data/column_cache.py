@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from recbole_atjt.atomic import replacing
-from recbole_atjt.data.columns_at_once import arrow_type
+from recbole_atjt.data.columns_at_once import arrow_type, in_one_piece
 from recbole_atjt.errors import UsageError, in_one_line
 from recbole_atjt.host.repairs.files import NO_NUMBER
 
@@ -81,8 +81,8 @@ class ColumnCache:
                 table = pa.ipc.open_file(pa.py_buffer(body)).read_all()
                 table.validate(full=True)
                 types = [pa.field(name, arrow_type(name)) for name in wanted]
-                if table.column(0).num_chunks == 1 and table.schema.equals(pa.schema(types)):
-                    return table
+                if len(table) and table.schema.equals(pa.schema(types)):
+                    return in_one_piece(table)
             except (pa.ArrowException, OSError):
                 pass
         getLogger().warning(f"data_cache: {entry} is damaged or none of ours; it is written anew")

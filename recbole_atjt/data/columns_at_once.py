@@ -89,7 +89,7 @@ def read_table(
     finally:
         if source is not None:
             source.close()
-    return (_in_one_piece(table), digest) if len(table) and _has_numbers(table) else None
+    return (in_one_piece(table), digest) if len(table) and _has_numbers(table) else None
 
 
 def digest_of(file: Path) -> str:
@@ -119,12 +119,12 @@ def _has_numbers(table: pa.Table) -> bool:
     )
 
 
-def _in_one_piece(table: pa.Table) -> pa.Table:
-    """Join the pieces that were parsed apart, column by column to save memory."""
+def in_one_piece(table: pa.Table) -> pa.Table:
+    """Join the pieces of codes and numbers, column by column to save memory."""
     table = table.unify_dictionaries()
     for place, name in enumerate(table.column_names):
         column = table.column(name)
-        if column.num_chunks > 1:
+        if column.num_chunks > 1 and not pa.types.is_string(column.type):
             table = table.set_column(place, table.field(name), _joined(column))
         del column
     return table
