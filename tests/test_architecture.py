@@ -26,7 +26,7 @@ TESTS = sorted((ROOT / "tests").glob("*.py"))
 #: From the bottom up: a room imports from rooms on lower floors only. A room is a package, or a
 #: module at the root.
 FLOORS = [
-    ["errors", "version", "dropout", "atomic"],
+    ["errors", "version", "dropout"],
     ["settings", "randomness"],
     ["host"],
     ["data", "seam", "weighting"],

@@ -205,7 +205,7 @@ def test_a_full_disk_costs_a_line(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("recbole_atjt.atomic.os.replace", full)
+    monkeypatch.setattr("recbole_atjt.data.replacing.os.replace", full)
     assert_same(columns(config()), columns(config(cache=None)))
     said = [line for line in caplog.messages if "data_cache" in line]
     assert said == [

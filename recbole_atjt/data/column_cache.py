@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from recbole_atjt.atomic import replacing
 from recbole_atjt.data.columns_at_once import arrow_type, in_one_piece
+from recbole_atjt.data.replacing import replacing
 from recbole_atjt.errors import UsageError, in_one_line
 from recbole_atjt.host.repairs.files import NO_NUMBER
 
