@@ -196,7 +196,7 @@ def _longest(config: Any, dataset: Any) -> int:
     if config["ITEM_ID_FIELD"] + (config["LIST_SUFFIX"] or "_list") in dataset.field2type:
         return int(config["MAX_ITEM_LIST_LENGTH"] or 0)
     users = np.asarray(dataset.inter_feat[dataset.uid_field])
-    return int(np.unique(users, return_counts=True)[1].max()) if len(users) else 0
+    return int(np.bincount(users).max()) if len(users) else 0
 
 
 def _create_samplers(config: Any, dataset: Any, parts: list[Any], clean: list[Any]) -> list[Any]:

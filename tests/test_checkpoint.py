@@ -214,7 +214,7 @@ def test_values_without_a_safe_form_are_named(tmp_path: Path, value: Any, messag
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize(
     "target",
-    ["recbole_atjt.checkpoint.file.save_file", "recbole_atjt.checkpoint.atomic.os.replace"],
+    ["recbole_atjt.checkpoint.file.save_file", "recbole_atjt.data.replacing.os.replace"],
 )
 def test_failed_write_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, target: str

@@ -32,7 +32,7 @@ def fail_for(monkeypatch: pytest.MonkeyPatch, suffix: str, times: int = 99) -> N
             raise FULL
         replace(source, target)
 
-    monkeypatch.setattr("recbole_atjt.checkpoint.atomic.os.replace", full)
+    monkeypatch.setattr("recbole_atjt.data.replacing.os.replace", full)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recbole_atjt.checkpoint.atomic import replacing
 from recbole_atjt.checkpoint.codec import decode, describe, encode
+from recbole_atjt.data.replacing import replacing
 from recbole_atjt.errors import TrainingError, UsageError, in_one_line
 from recbole_atjt.version import __version__
 

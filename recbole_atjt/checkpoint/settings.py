@@ -24,6 +24,7 @@ OF_THE_MACHINE = frozenset(
         "worker",
         "state",
         "data_path",
+        "data_cache",
         "checkpoint_dir",
         "show_progress",
         "config_file",

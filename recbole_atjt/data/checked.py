@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_atjt.data.files import check_rows
+from recbole_atjt.data.coded import CodedDataset
 from recbole_atjt.errors import UsageError
 
 
-class CheckedDataset(Dataset):
+class CheckedDataset(CodedDataset):
     """Reads, filters and numbers as RecBole does; stands before one of its classes.
 
     Args:
@@ -30,9 +28,6 @@ class CheckedDataset(Dataset):
     reads_time = False
 
     def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
-        separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
-        is_click = source == FeatureSource.INTERACTION
-        check_rows(Path(filepath), separator, encoding, whole=is_click)
         try:
             feat: pd.DataFrame | None = super()._load_feat(filepath, source)
         except ValueError as error:
@@ -40,7 +35,7 @@ class CheckedDataset(Dataset):
                 raise
             column = str(error).split("column ")[1].rsplit(" to type", 1)[0]
             raise UsageError(f"{filepath}: a value of column '{column}' is no number") from error
-        if is_click and feat is not None:
+        if source == FeatureSource.INTERACTION and feat is not None:
             self._check_clicks(filepath, feat)
         return feat
 
@@ -54,8 +49,9 @@ class CheckedDataset(Dataset):
                     f"write {field}:float into the header, and numbers below it"
                 )
             times = np.asarray(feat[field], dtype=np.float64)
-            named = feat[[self.uid_field, self.iid_field]].notna().all(axis=1)
-            wrong = np.flatnonzero(~np.isfinite(times) & named)  # RecBole leaves out the others
+            wrong = np.flatnonzero(~np.isfinite(times))
+            named = feat[[self.uid_field, self.iid_field]].iloc[wrong].notna().all(axis=1)
+            wrong = wrong[named.to_numpy()]  # RecBole leaves out the others
             if len(wrong):
                 raise UsageError(
                     f"{file}: {len(wrong)} of {len(feat)} clicks have no time, row {wrong[0] + 1} "
@@ -117,6 +113,8 @@ class CheckedDataset(Dataset):
         self._counted("val_interval", super()._filter_by_field_value)
 
     def _filter_inter_by_user_or_item(self) -> None:
+        if self.user_feat is None and self.item_feat is None:
+            return  # RecBole would copy all rows and drop none
         name = "filter_inter_by_user_or_item"
         items = self.inter_feat[self.iid_field].nunique()
         self._counted(name, super()._filter_inter_by_user_or_item)
@@ -128,8 +126,18 @@ class CheckedDataset(Dataset):
             )
 
     def _filter_by_inter_num(self) -> None:
-        name = "user_inter_num_interval and item_inter_num_interval"
+        keys = ("user_inter_num_interval", "item_inter_num_interval")
+        if all(_holds_all(self._parse_intervals_str(self.config[key])) for key in keys):
+            return  # RecBole would count and drop none
+        name = " and ".join(keys)
         self._counted(name, super()._filter_by_inter_num)
+
+
+def _holds_all(intervals: list[tuple[str, float, float, str]] | None) -> bool:
+    """Whether any number of interactions lies inside."""
+    if intervals is None:
+        return True
+    return len(intervals) == 1 and intervals[0][1] <= 0 < intervals[0][2] == float("inf")
 
 
 def checked(chosen: type[Any]) -> type[Any]:

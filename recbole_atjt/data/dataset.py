@@ -14,9 +14,11 @@ from torch import Tensor
 
 from recbole_atjt.data.files import ensure_files, loaded_columns, require_columns
 from recbole_atjt.data.history import HistoryField
-from recbole_atjt.data.splits import SplitDataset, check_split
+from recbole_atjt.data.row_groups import Groups
+from recbole_atjt.data.splits import PARTS, SplitDataset, check_split
 from recbole_atjt.data.windows import WindowBase, WindowColumns, Windows, find_windows, pad
 from recbole_atjt.errors import UsageError
+from recbole_atjt.host.ordering import stable_order
 
 _FILE_NUMBER = "number:of the ready split"  # a column of a file has no colon in its name
 
@@ -38,6 +40,7 @@ class WindowedDataset(SplitDataset):
     """
 
     only_by_time = True
+    _takes_users = False
     inter_feat: Any
     file_size_list: list[int]
     benchmark_filename_list: list[str] | None
@@ -108,6 +111,37 @@ class WindowedDataset(SplitDataset):
         shape = (length,) if isinstance(length, int) else tuple(length)
         return HistoryField(values, (*shape, *values.shape[len(shape) :]), values.dtype)
 
+    def sort(self, by: Any, ascending: Any = True) -> None:
+        """Sort the interactions.
+
+        A split that takes users one by one, in the order of their first windows, gets windows in
+        that order where RecBole sorts all of them by time: its parts are the same.
+        """
+        windows = self.inter_feat
+        if self._takes_users and by == self.time_field and isinstance(windows, Windows):
+            rows = None if self._samples_by_popularity() else self._user_by_user(windows)
+            if rows is not None:
+                self.inter_feat = windows[rows]
+                return
+        super().sort(by, ascending)
+
+    def _samples_by_popularity(self) -> bool:
+        """Whether negatives are drawn from all windows, by numbers that depend on their order."""
+        arguments = [self.config[f"{part}_neg_sample_args"] for part in PARTS]
+        return any((each or {}).get("distribution") == "popularity" for each in arguments)
+
+    def _user_by_user(self, windows: Windows) -> Tensor | None:
+        """Return windows by user, users by the time of their first one, if they are by user now."""
+        base, target = windows.interaction.base, windows.interaction.target
+        times = base.columns[self.time_field]
+        if times.ndim > 1 or not bool((target[1:] > target[:-1]).all()):
+            return None
+        users = base.columns[self.uid_field].index_select(0, target)
+        starts = torch.cat([torch.tensor([0]), (users[1:] != users[:-1]).nonzero()[:, 0] + 1])
+        groups = Groups.side_by_side(starts.numpy(), len(target))
+        order = stable_order([times.index_select(0, target[starts])])
+        return torch.from_numpy(groups.in_order(order.numpy()))
+
     def _order_by_file(self, file_number: Tensor) -> None:
         """Order windows by the ready split of their target, which RecBole then cuts by size."""
         self.inter_feat = self.inter_feat[np.argsort(file_number.numpy(), kind="stable")]
@@ -137,7 +171,9 @@ class WindowedDataset(SplitDataset):
                 + ("" if self.only_by_time else " or RO")
             )
         if kind != "US" or self.benchmark_filename_list is not None:
+            self._takes_users = kind in ("LS", "TS") or eval_args["group_by"] == "user"
             parts = super().build()
+            self._takes_users = False
         else:
             self._change_feat_format()
             if order == "TO":

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
+
+from recbole_atjt.host.ordering import stable_order
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,21 @@ class Groups:
     def by(cls, keys: np.ndarray) -> Groups:
         """Group rows by their key ``[n]``."""
         codes, _ = pd.factorize(keys)
-        codes = codes.astype(np.int32)
-        return cls(np.argsort(codes, kind="stable"), np.bincount(codes))
+        sizes = np.bincount(codes)
+        if (codes[1:] >= codes[:-1]).all():
+            return cls(np.arange(len(codes)), sizes)
+        order = stable_order([torch.from_numpy(codes.astype(np.int32))])
+        return cls(order.numpy(), sizes)
+
+    @classmethod
+    def side_by_side(cls, starts: np.ndarray, n_rows: int) -> Groups:
+        """Group rows that lie side by side.
+
+        Args:
+            starts: First row of each group, ascending from 0, ``[g]``.
+            n_rows: Number of rows, n.
+        """
+        return cls(np.arange(n_rows), np.diff(starts, append=n_rows))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -39,6 +55,10 @@ class Groups:
         starts: np.ndarray = np.cumsum(self.sizes) - self.sizes
         return starts
 
+    def in_order(self, order: np.ndarray) -> np.ndarray:
+        """Return the rows ``[n]`` group after group, groups in an ``order [g]``."""
+        return self._rows_at(self.starts()[order], self.sizes[order])
+
     def cut(self, cuts: np.ndarray) -> list[np.ndarray]:
         """Cut every group at its own places.
 
@@ -48,12 +68,18 @@ class Groups:
         Returns:
             The rows of the k + 1 parts, each group after group.
         """
-        rank = np.arange(len(self.rows), dtype=np.int32)
-        rank -= np.repeat(self.starts().astype(np.int32), self.sizes)
-        part = np.zeros(len(self.rows), dtype=np.int8)
-        for cut in cuts.T:
-            part += rank >= np.repeat(cut.astype(np.int32), self.sizes)
-        return [self.rows[part == number] for number in range(cuts.shape[1] + 1)]
+        edges = np.column_stack([np.zeros_like(self.sizes), cuts, self.sizes])
+        return [
+            self._rows_at(self.starts() + low, high - low)
+            for low, high in zip(edges.T[:-1], edges.T[1:])
+        ]
+
+    def _rows_at(self, first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Return runs of `rows`, one after the other: where each begins, and its size."""
+        places = np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
+        places += np.arange(len(places))
+        rows: np.ndarray = self.rows[places]
+        return rows
 
 
 def leave_out_cuts(sizes: np.ndarray, leave_one_num: int) -> np.ndarray:

@@ -136,8 +136,8 @@ class WindowColumns(MutableMapping[str, Any]):
     def take(self, index: Any) -> WindowColumns:
         """Return the columns of some windows; the base is shared."""
         selector = as_selector(index)
-        own = {name: column[selector] for name, column in self.own.items()}
-        target, length = self.target[selector], self.length[selector]
+        own = {name: _rows(column, selector) for name, column in self.own.items()}
+        target, length = _rows(self.target, selector), _rows(self.length, selector)
         return WindowColumns(self.base, target, length, dict(self.names), own)
 
     def gather(self) -> dict[str, Tensor]:
@@ -160,6 +160,14 @@ class WindowColumns(MutableMapping[str, Any]):
     def forget(self) -> None:
         """Free the columns that were gathered on access; they are gathered again when needed."""
         self._gathered.clear()
+
+
+def _rows(column: Tensor, selector: Tensor | slice) -> Tensor:
+    """Return rows of a column; several times as fast by numbers that count from the start."""
+    if not isinstance(selector, Tensor) or selector.dtype != torch.long or selector.ndim != 1:
+        return column[selector]
+    from_start = not len(selector) or int(selector.min()) >= 0
+    return column.index_select(0, selector) if from_start else column[selector]
 
 
 class Windows(Interaction):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 from recbole_atjt.host.extensions import (
+    count_codes,
     give_users_to_other_autoencoders,
     refuse_weighted_models,
     remember_normalized_ranges,
@@ -19,6 +20,7 @@ from recbole_atjt.host.repairs.libraries import (
     stop_anomaly_detection,
     use_current_grad_scaler,
 )
+from recbole_atjt.host.repairs.loaders import hold_no_lists_of_rows
 from recbole_atjt.host.repairs.models import (
     cast_ksr_relations,
     count_tower_fields,
@@ -53,9 +55,11 @@ def apply() -> None:
     cast_ksr_relations()
     flatten_kd_dagfm_scores()
     count_tower_fields()
+    hold_no_lists_of_rows()
     drop_single_sample_batch()
     use_current_grad_scaler()
     keep_counts_of_training_data()
+    count_codes()
     give_users_to_other_autoencoders()
     remember_normalized_ranges()
     remember_vocabulary()

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_atjt.checkpoint.atomic import replacing
+from recbole_atjt.data.replacing import replacing
 from recbole_atjt.errors import UsageError
 from recbole_atjt.report.reading import read_json
 from recbole_atjt.settings.resources import config_file

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from recbole_atjt.checkpoint.atomic import replacing
+from recbole_atjt.data.replacing import replacing
 from recbole_atjt.report.headroom import headrooms
 from recbole_atjt.report.reading import read_runs
 

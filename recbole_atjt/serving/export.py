@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_atjt.checkpoint.atomic import replacing
+from recbole_atjt.data.replacing import replacing
 from recbole_atjt.errors import AtjtError, UsageError, in_one_line
 from recbole_atjt.serving.exported import (
     DESCRIPTION,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from recbole_atjt.checkpoint.atomic import replacing
+from recbole_atjt.data.replacing import replacing
 from recbole_atjt.errors import UsageError
 from recbole_atjt.tuning.specification import Task
 from recbole_atjt.tuning.study import completed, importances, made, values_of

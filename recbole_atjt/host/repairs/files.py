@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
+from recbole_atjt.host.ordering import stable_order
 from recbole_atjt.host.repairs.override import override
+from recbole_atjt.host.repairs.pandas3 import Columns
 
 #: What stands for a missing number.
-_NO_NUMBER = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "n/a", "<NA>", "#N/A"]
+NO_NUMBER = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "n/a", "<NA>", "#N/A"]
 
 
 def read_plain_text() -> None:
@@ -26,8 +31,11 @@ def read_plain_text() -> None:
 
     @override(module.pd, "read_csv")
     def read_csv(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        frame = _FRAME.get()
+        if frame is not None and list(frame) == kwargs["usecols"]:
+            return Columns(frame)
         types = kwargs.get("dtype", {})
-        missing = {name: _NO_NUMBER if kind is np.float64 else [""] for name, kind in types.items()}
+        missing = {name: NO_NUMBER if kind is np.float64 else [""] for name, kind in types.items()}
         return original(
             *args,
             **kwargs,
@@ -38,36 +46,63 @@ def read_plain_text() -> None:
         )
 
 
+_FRAME: ContextVar[pd.DataFrame | None] = ContextVar("frame", default=None)
+
+
+@contextmanager
+def reading(frame: pd.DataFrame | None) -> Iterator[None]:
+    """Give RecBole a file's columns in the block, in place of reading them.
+
+    Args:
+        frame: What it would read, its columns named as in the header; it reads if they are others
+            than it asks for, and if this is None.
+    """
+    token = _FRAME.set(frame)
+    try:
+        yield
+    finally:
+        _FRAME.reset(token)
+
+
 def sort_by_exact_times() -> None:
     """Sort interactions by the file's times (``data/dataset/dataset.py:1809`` and ``2213``).
 
     Times become float32, in which seconds of today are 128 apart; clicks that are closer would keep
-    the order of the file.
+    the order of the file. Rows are moved once, not once for each column that is sorted by.
     """
     from recbole.data.dataset import Dataset
+    from recbole.data.interaction import Interaction
 
     @override(Dataset, "_change_feat_format")
     def _change_feat_format(original: Callable[..., None], dataset: Any) -> None:
         field, feat = dataset.time_field, dataset.inter_feat
-        exact = None
         if field is not None and hasattr(feat, "columns") and field in feat.columns:
             exact = feat[field].to_numpy()
-        if exact is not None and exact.dtype == np.float64:
-            dataset.time_ranks = torch.from_numpy(np.unique(exact, return_inverse=True)[1])
+            if exact.dtype == np.float64:
+                dataset.exact_times = torch.from_numpy(exact.copy())
         original(dataset)
 
     @override(Dataset, "sort")
     def sort(original: Callable[..., None], dataset: Any, by: Any, ascending: Any = True) -> None:
-        ranks = vars(dataset).pop("time_ranks", None)
+        times = vars(dataset).pop("exact_times", None)
         field, feat = dataset.time_field, dataset.inter_feat
         named = [by] if isinstance(by, str) else list(by)
-        if ranks is None or field not in named or len(ranks) != len(feat):
+        columns = feat.interaction
+        has_rows = times is not None and field in named and len(times) == len(feat)
+        keys = [times if has_rows and name == field else columns.get(name) for name in named]
+        if ascending is True and all(key is not None and key.ndim == 1 for key in keys):
+            rows = stable_order(keys)
+            if type(feat) is Interaction:
+                feat.interaction = {k: v.index_select(0, rows) for k, v in columns.items()}
+            else:
+                feat._reindex(rows)
+            return
+        if not has_rows:
             original(dataset, by, ascending)
             return
-        columns = feat.interaction
         order = list(columns)
         columns[_TIMES] = columns[field]
-        columns[field] = ranks
+        columns[field] = times
         original(dataset, by, ascending)
         columns = feat.interaction
         columns[field] = columns.pop(_TIMES)
@@ -75,7 +110,7 @@ def sort_by_exact_times() -> None:
 
     @override(Dataset, "shuffle")
     def shuffle(original: Callable[..., None], dataset: Any) -> None:
-        vars(dataset).pop("time_ranks", None)
+        vars(dataset).pop("exact_times", None)
         original(dataset)
 
 

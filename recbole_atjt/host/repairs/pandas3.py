@@ -87,13 +87,13 @@ def copy_read_only_columns() -> None:
     """Give the tensors of ``Dataset._dataframe_to_interaction`` (``dataset.py:2199``) own memory.
 
     The columns of pandas 3 are read-only; a tensor on their memory comes with a ``UserWarning`` and
-    is not safe to write to.
+    is not safe to write to. The copy has the tensor's type at once: int64 or float32.
     """
     from recbole.data.dataset import Dataset
 
     @override(Dataset, "_dataframe_to_interaction")
     def _dataframe_to_interaction(original: Callable[..., Any], dataset: Any, data: Any) -> Any:
-        return original(dataset, Columns(data))
+        return original(dataset, _TensorColumns(data))
 
 
 class Columns:
@@ -116,6 +116,13 @@ class Columns:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.frame, name, value)
+
+
+class _TensorColumns(Columns):
+    """A table whose columns become tensors."""
+
+    def __getitem__(self, name: str) -> _Column:
+        return _TensorColumn(self.frame, name)
 
 
 class _Column:
@@ -144,3 +151,16 @@ class _Column:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._frame[self._name], name)
+
+
+class _TensorColumn(_Column):
+    """One column of `_TensorColumns`."""
+
+    @property
+    def values(self) -> Any:
+        values = self._frame[self._name].values
+        types = {np.dtype(np.int32): np.int64, np.dtype(np.float64): np.float32}
+        if isinstance(values, np.ndarray) and values.dtype in types:
+            with np.errstate(over="ignore"):  # infinity, as torch has it
+                return values.astype(types[values.dtype])
+        return super().values

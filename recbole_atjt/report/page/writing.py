@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_atjt.checkpoint.atomic import replacing
+from recbole_atjt.data.replacing import replacing
 from recbole_atjt.errors import UsageError
 from recbole_atjt.report.page import tables
 from recbole_atjt.report.page.curves import noise_pictures, training_pictures
