@@ -23,6 +23,8 @@ from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.errors import TrainingError, UsageError
 from recbole_atjt.host.vocabulary import interactions_of
 from recbole_atjt.model.staged import StagedModel
+from recbole_atjt.parallel.gradients import sum_after_backward
+from recbole_atjt.parallel.group import alike, copy_of, is_first, size
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
 from recbole_atjt.training.choice import active_weighting, refuse_misspelt
@@ -31,6 +33,7 @@ from recbole_atjt.training.failures import named_failures
 from recbole_atjt.training.notes import EpochNotes, Progress
 from recbole_atjt.training.optimizer import JointOptimizer
 from recbole_atjt.training.reward import Reward
+from recbole_atjt.training.sharing import SharedLoss, require_finite, settle, total_losses
 
 
 class DenoisingTrainer(EvaluatingTrainer):
@@ -74,6 +77,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self.loader: Any = None
         self.epoch = self.batch = 0
         self._verified = False
+        self._shared: SharedLoss | None = None
         self._reward = Reward.of(self.weighting)
 
     @property
@@ -131,12 +135,32 @@ class DenoisingTrainer(EvaluatingTrainer):
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
         self._unsaved = self.best_epoch < 0
         self._data = interactions_of(train_data._dataset)
+        if size() > 1:
+            alike(self._data, "training data")
+            times = getattr(train_data, "times", 1)
+            self._shared = SharedLoss(self.model, times, self._place)
         if kwargs.get("saved", True):
             self._require_keeping()
         try:
             return super().fit(train_data, valid_data, *args, **kwargs)
         finally:
             self.tensorboard.close()
+
+    def _place(self) -> tuple[int, int, int]:
+        return int(self.config["seed"]), self.epoch, self.batch
+
+    def _share(self, interaction: Any) -> Any:
+        """Return this process's part of the losses of a batch; of the first one, check it."""
+        assert self._shared is not None
+        if self.batch == 0 and self.epoch == self.start_epoch:
+            found = self._shared.difference(interaction)
+            if found:
+                self._notes.complaints.append(
+                    f"model={self.config['model']} {found}: {size()} processes train it a little "
+                    "differently than one"
+                )
+                self.logger.warning(self._notes.complaints[-1])
+        return self._shared(interaction)
 
     def _require_keeping(self) -> None:
         """Refuse a model whose best state could not be written after it was trained."""
@@ -159,9 +183,13 @@ class DenoisingTrainer(EvaluatingTrainer):
             batches = batches.epoch(self.weighting.phases(epoch_idx))
         start = perf_counter()
         with named_failures(self):
+            if self._shared is not None:
+                loss_func = self._share
             losses = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
+            losses = total_losses(losses)
         self.epoch_seconds.append(perf_counter() - start)
         self._progress.take(epoch_idx, losses, self.batch)
+        settle(self.bare_model, self.weighting)
         if self.weighting is not None:
             self.weighting.end_epoch(epoch_idx)
             complaint = self._notes.take(epoch_idx, self.weighting)
@@ -184,8 +212,10 @@ class DenoisingTrainer(EvaluatingTrainer):
         return f"the best model (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
 
     def _check_nan(self, loss: torch.Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()}")
+        require_finite(loss)
+        if self._shared is not None:
+            groups = self.optimizer.param_groups
+            sum_after_backward(loss, [each for group in groups for each in group["params"]])
         self.batch += 1
 
     def _generate_train_loss_output(
@@ -266,6 +296,8 @@ class DenoisingTrainer(EvaluatingTrainer):
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
 
     def _save(self, path: str, state: TrainingState) -> None:
+        if not is_first():
+            return
         try:
             save_training(path, self.config, self.bare_model, state)
         except TrainingError as error:
@@ -298,9 +330,9 @@ class DenoisingTrainer(EvaluatingTrainer):
             raise UsageError("resume_checkpoint needs train_data, to go on with its random state")
         path = str(resume_file)
         self._data = interactions_of(train_data._dataset)
-        with well_formed(path):
+        with well_formed(path), copy_of(path) as copy:
             found, state = load_training(
-                path, self.config, self.bare_model, self._data, self.device
+                copy, self.config, self.bare_model, self._data, self.device
             )
             load_model(self.bare_model, found)
             self.loader_of(train_data)

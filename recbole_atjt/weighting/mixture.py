@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
-from recbole_atjt.weighting.random_histories import TAIL, RandomHistories
+from recbole_atjt.weighting.random_histories import TAIL, RandomHistories, compared
 
 #: Random histories that a target is compared with.
 COMPARED = 128
@@ -167,8 +167,8 @@ class NoiseMixture(nn.Module):
         row = torch.randint(len(item), size, device=item.device, generator=self._generator)
         other = logits[row.unsqueeze(1), item.unsqueeze(0)].float() - normaliser[row].unsqueeze(1)
         chance = torch.rand(len(item), device=item.device, generator=self._generator)
-        below = (other < log_p).float().mean(0)
-        return below + chance * (other == log_p).float().mean(0)  # ties at random: still uniform
+        below, equal = compared(other, log_p)
+        return below.float().mean(0) + chance * equal.float().mean(0)  # ties at random: uniform
 
     @torch.no_grad()
     def update(self, from_posteriors: bool = True) -> None:
