@@ -43,6 +43,7 @@ OF_THE_MACHINE = frozenset(
         "port",
         "local_rank",
         "process_timeout",
+        "checkpoint_steps",
         "single_spec",
         "loss_decimal_place",
         "eval_batch_size",

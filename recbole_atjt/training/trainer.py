@@ -20,7 +20,7 @@ from recbole_atjt.checkpoint.run import (
 )
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
-from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.errors import AtjtError, TrainingError, UsageError
 from recbole_atjt.host.vocabulary import interactions_of
 from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.parallel.gradients import sum_after_backward
@@ -34,6 +34,7 @@ from recbole_atjt.training.notes import EpochNotes, Progress
 from recbole_atjt.training.optimizer import JointOptimizer
 from recbole_atjt.training.reward import Reward
 from recbole_atjt.training.sharing import SharedLoss, require_finite, settle, total_losses
+from recbole_atjt.training.stepwise import Stepwise, Sums, inside, steps_of
 
 
 class DenoisingTrainer(EvaluatingTrainer):
@@ -75,6 +76,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._notes = EpochNotes()
         self._progress = Progress()
         self.loader: Any = None
+        self._resumed: TrainingState | None = None  # inside an epoch
         self.epoch = self.batch = 0
         self._verified = False
         self._shared: SharedLoss | None = None
@@ -129,9 +131,10 @@ class DenoisingTrainer(EvaluatingTrainer):
                 one and the model is not wrapped.
         """
         self.logger.info(active_weighting(self.config, self.weighting))
+        self._steps = steps_of(self.config, self.last_model_file)
         if self._reward is not None:
             self._reward.require(self.config, valid_data)
-        if self.weighting is not None and self.start_epoch == 0:
+        if self.weighting is not None and self.start_epoch == 0 and self._resumed is None:
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
         self._unsaved = self.best_epoch < 0
         self._data = interactions_of(train_data._dataset)
@@ -183,10 +186,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             batches = batches.epoch(self.weighting.phases(epoch_idx))
         start = perf_counter()
         with named_failures(self):
-            if self._shared is not None:
-                loss_func = self._share
-            losses = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
-            losses = total_losses(losses)
+            losses = self._train_steps(batches, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(perf_counter() - start)
         self._progress.take(epoch_idx, losses, self.batch)
         settle(self.bare_model, self.weighting)
@@ -196,6 +196,44 @@ class DenoisingTrainer(EvaluatingTrainer):
             if complaint is not None:
                 self.logger.warning(complaint)
         return losses
+
+    def _train_steps(self, batches: Any, epoch: int, loss_func: Any, show_progress: bool) -> Any:
+        """Train an epoch's batches, or those that are left of it; return the sums of its losses."""
+        plain = loss_func or self.model.calculate_loss
+        loss_of = plain if self._shared is None else self._share
+        state, self._resumed = self._resumed, None
+        if state is None and not self._steps:
+            return total_losses(super()._train_epoch(batches, epoch, loss_of, show_progress))
+        done = self._go_on_inside(state) if state is not None else {}
+        begun = {name: one.get_state() for name, one in self._generators().items()}
+        sums = Sums(done.get("sums") if is_first() else None)
+
+        def keep(number: int) -> None:
+            here = inside(number, total_losses(tuple(sums.found)), begun, self.weighting)
+            try:
+                self._save(str(self.last_model_file), replace(self.state(epoch - 1), inside=here))
+            except TrainingError as error:
+                raise AtjtError(str(error)) from error
+
+        def go_on() -> None:
+            assert state is not None
+            restore_rng(state.rng, self._generators())
+
+        self.batch = int(done.get("batch", 0))
+        left = Stepwise(batches, self.batch, go_on, self._steps, keep)
+        super()._train_epoch(left, epoch, sums.watching(loss_of), show_progress)
+        return total_losses(sums.as_losses())
+
+    def _go_on_inside(self, state: TrainingState) -> Mapping[str, Any]:
+        """Take up what the start of an epoch has changed; return where the epoch was."""
+        assert state.inside is not None
+        if self.weighting is not None:
+            self.weighting.load_state_dict(dict(state.weighting))
+            self.weighting.go_on_in_epoch(state.inside["weighting"])
+        self.optimizer.load_state_dict(state.optimizer)
+        for name, one in self._generators().items():
+            one.set_state(state.inside["generators"][name])
+        return state.inside
 
     def _verify(self, loader: PhaseLoader) -> None:
         """Refuse, once, a model that computes part of its loss where no weight reaches it."""
@@ -283,6 +321,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._take_up_record(state.record)
         self.cur_step, self.best_valid_score = state.cur_step, state.best_valid_score
         restore_rng(state.rng, self._generators())
+        self._resumed = None if state.inside is None else state
 
     def _generators(self) -> dict[str, torch.Generator]:
         generator = getattr(self.loader, "generator", None)

@@ -10,6 +10,8 @@ their posteriors; where a head allows no such test, from the posteriors alone, b
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from scipy.optimize import isotonic_regression
@@ -71,6 +73,17 @@ class NoiseMixture(nn.Module):
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
         self.histories.start()
+
+    def in_epoch(self) -> dict[str, Any]:
+        """Return where the draws of the epoch are."""
+        state = None if self._generator is None else self._generator.get_state()
+        return {"generator": state, "batch": self.histories.batch}
+
+    def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
+        """Go on with the draws of an epoch that was started."""
+        if self._generator is not None and state["generator"] is not None:
+            self._generator.set_state(state["generator"])
+        self.histories.batch = int(state["batch"])
 
     def draw(self, distribution: Tensor, count: int) -> Tensor:
         """Draw items from a distribution ``[n_items]``, with replacement, ``[count]``."""

@@ -55,12 +55,12 @@ class RandomHistories(nn.Module):
         self.register_buffer("overall", torch.zeros(3, dtype=torch.float64))
         #: Clicks on each item in the tail, and those that were compared.
         self.register_buffer("tail", torch.zeros(n_items, 2, dtype=torch.float64))
-        self._batch = 0
+        self.batch = 0
         self._scores: Tensor | None = None
 
     def start(self) -> None:
         """Begin an epoch, whose first batch changes histories."""
-        self._batch = 0
+        self.batch = 0
         self.tail.zero_()
 
     @torch.no_grad()
@@ -88,13 +88,13 @@ class RandomHistories(nn.Module):
             self._rank(evidence.item[click], score[click], generator)
             return
         self.follow(evidence.item[click], score[click])
-        if evidence.swapped is not None and self._batch % _EVERY == 0:
+        if evidence.swapped is not None and self.batch % _EVERY == 0:
             row = torch.randperm(size, device=device, generator=generator)
             chosen = click & (evidence.user[row] != evidence.user)
             if bool(chosen.any()):
                 other = evidence.swapped(row)
                 self.compare(evidence.item[chosen], score[chosen], other[chosen])
-        self._batch += 1
+        self.batch += 1
 
     def _rank(self, item: Tensor, score: Tensor, generator: torch.Generator | None) -> None:
         """Count the targets that rank low among their scores under random histories."""
