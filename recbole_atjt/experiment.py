@@ -30,6 +30,7 @@ from recbole_atjt.model.table import registered_models
 from recbole_atjt.parallel.group import (
     TIMEOUT,
     ProcessLost,
+    SaidElsewhere,
     alike,
     decided,
     is_first,
@@ -291,7 +292,7 @@ def _run(
         decided(begin)
         try:
             _make_all(configs, result)
-        except UsageError:
+        except (UsageError, SaidElsewhere):
             if is_first():
                 _forget_unbegun(configs, result)
             raise
