@@ -31,6 +31,7 @@ SETTINGS = {
     "dataset": "ml-100k",
     "weighting": "none,channel,atjt",
     "epochs": "2",
+    "user_inter_num_interval": "[0,100]",
     "train_batch_size": "2048",
     "MAX_ITEM_LIST_LENGTH": "10",
     "hidden_size": "16",

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -359,6 +360,17 @@ def spoken(error: AtjtError) -> AtjtError:
     """
     if not _State.joined or isinstance(error, SaidElsewhere):
         return error
+    found: list[AtjtError] = []
+    talk = threading.Thread(target=lambda: found.append(_agreed(error)), daemon=True)
+    talk.start()
+    talk.join(2 * _PATIENCE)  # where a cable is cut, the store never answers
+    if found:
+        return found[0]
+    return error if rank() < 2 else SaidElsewhere(str(error), error.exit_code)
+
+
+def _agreed(error: AtjtError) -> AtjtError:
+    """Say why this process ends and hear what the first one says; return what is to be raised."""
     with suppress(RuntimeError):
         store = distributed.distributed_c10d._get_default_store()
         lost = isinstance(error, ProcessLost)
