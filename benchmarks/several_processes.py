@@ -41,6 +41,7 @@ SETTINGS = {
     },
     "show_progress": False,
     "gpu_id": "",
+    "user_inter_num_interval": "[0,100]",
     "state": "error",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
@@ -316,7 +317,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         """
         if self.weighting is not None:
             self.weighting.load_state_dict(dict(state.weighting))
-        self.optimizer.load_state_dict(state.optimizer)
+        # Its tensors become the optimiser's, which the start of an epoch may change.
+        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.start_epoch = state.epoch + 1
         self._take_up_record(state.record)
         self.cur_step, self.best_valid_score = state.cur_step, state.best_valid_score
