@@ -2,4 +2,5 @@
 
 from recbole_atjt.cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":  # processes that are started from here import this file
+    raise SystemExit(main())

@@ -1,11 +1,12 @@
 """Does a training that is killed again and again end as an unbroken one? Weights bit for bit.
 
-``python benchmarks/killed_runs.py [--kills=20] [--seed=0] [--weightings=none,atjt,...]`` trains
-each strategy unbroken, then again while killing the command with SIGKILL at random moments and
-going on with ``--resume``, and compares the weights of the best model and what ``result.json``
-says, times and paths left out. Every tenth signal is a SIGTERM, which has to end in one line. Then
-a full disk: a training whose files may not grow beyond a limit, gone on with where they may. The
-last line is JSON; the exit code is 1 where something differs.
+``python benchmarks/killed_runs.py [--kills=20] [--seed=0] [--steps=20] [--weightings=none,...]``
+trains each strategy unbroken, then again, with the state kept every so many steps, while killing
+the command with SIGKILL at random moments and going on with ``--resume``, and compares the weights
+of the best model and what ``result.json`` says, times and paths left out. Every tenth signal is a
+SIGTERM, which has to end in one line. Then a full disk: a training whose files may not grow beyond
+a limit, gone on with where they may. The last line is JSON; the exit code is 1 where something
+differs.
 """
 
 from __future__ import annotations
@@ -53,8 +54,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--weightings", default=WEIGHTINGS)
     given = parser.parse_args()
+    SETTINGS["checkpoint_steps"] = given.steps
     names, chance = given.weightings.split(","), random.Random(given.seed)
     table, signals = [], 0
     with tempfile.TemporaryDirectory() as folder:
@@ -91,14 +94,14 @@ def compare(
         process.send_signal(asked)
         code = process.wait()
         done += 1
-        epochs.append(last_epoch(broken))
+        epochs.append(last_state(broken))
         if asked == signal.SIGTERM:
             lines.append(code == 143 and in_one_line(folder))
     assert started(folder, weighting, broken).wait() == 0
     return {
         "weighting": weighting,
         "signals": done,
-        "last epoch kept at each": epochs,
+        "last epoch kept at each, and steps": epochs,
         "SIGTERM in one line": lines,
         "identical": same(whole, broken) and all(lines),
     }
@@ -170,10 +173,13 @@ def started(
     )
 
 
-def last_epoch(output: Path) -> int | None:
-    """Return the epoch of the last state; it has to load."""
+def last_state(output: Path) -> list[int] | None:
+    """Return the epoch of the last state, and the steps that follow it; it has to load."""
     files = list(output.glob("checkpoints/*.last.safetensors"))
-    return int(load_checkpoint(files[0]).meta["epoch"]) if files else None
+    if not files:
+        return None
+    meta = load_checkpoint(files[0]).meta
+    return [int(meta["epoch"]), (meta["inside"] or {}).get("batch", 0)]
 
 
 def in_one_line(folder: Path) -> bool:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 # ruff: noqa: I001  (RecBole is repaired before anything else of ours imports it)
+import os
+
 from recbole_atjt.errors import ended_by_ctrl_c
+
+if "RANK" in os.environ:  # torch reads it when it is imported: of a lost process, one line is said
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 with ended_by_ctrl_c():
     from recbole_atjt.version import __version__

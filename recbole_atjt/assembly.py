@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from recbole_atjt.host.sizes import memory_in_one_line, refuse_topk
 from recbole_atjt.host.traits import traits_of
 from recbole_atjt.loading import create_dataset, prepare_loaders
 from recbole_atjt.model.staged import StagedModel
+from recbole_atjt.parallel.group import is_first
 from recbole_atjt.settings.declared import read_settings
 from recbole_atjt.training.pretraining import (
     build_pretrained,
@@ -26,6 +28,7 @@ from recbole_atjt.training.pretraining import (
     pretrain,
 )
 from recbole_atjt.training.recommender import DenoisingRecommender
+from recbole_atjt.training.sharing import refuse_alone
 from recbole_atjt.training.staged import StagedTrainer
 from recbole_atjt.training.trainer import DenoisingTrainer
 from recbole_atjt.weighting.table import find_strategy, settings_of, weighting_of
@@ -68,7 +71,10 @@ def assemble(config: Any, checkpoint_dir: str | Path | None = None) -> Assembled
     Raises:
         UsageError: The data or the model can't be had with these settings.
     """
-    if checkpoint_dir is not None:
+    refuse_alone(config)
+    if not is_first():
+        config = with_values(config, checkpoint_dir=tempfile.gettempdir(), log_wandb=False)
+    elif checkpoint_dir is not None:
         config = with_values(config, checkpoint_dir=str(checkpoint_dir))
     init_seed(config["seed"], config["reproducibility"])
     with memory_in_one_line(config), refusals_of_recbole(f"dataset '{config['dataset']}'"):

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from recbole_atjt.commands.layout import fitted, terminal_width
-from recbole_atjt.commands.table import divide, load
-from recbole_atjt.errors import AtjtError
+from recbole_atjt.commands.table import DEFAULT, divide, load
+from recbole_atjt.errors import AtjtError, UsageError
+from recbole_atjt.parallel.group import SaidElsewhere, launched
 from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.version import __version__
 
@@ -21,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except AtjtError as error:
-        for line in str(error).splitlines():  # a file may have several mistakes
+        lines = [] if isinstance(error, SaidElsewhere) else str(error).splitlines()
+        for line in lines:  # a file may have several mistakes
             print(f"recbole-atjt: {line}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output has gone, as in `--help | head`
@@ -44,6 +46,8 @@ def _run(given: Sequence[str]) -> int:
             print(explained(word[len("--help=") :]))
             return 0
     command = load(name)
+    if name != DEFAULT and launched():
+        raise UsageError(f"{name} runs in one process: start it without torchrun")
     if "--help" in rest or "-h" in rest:
         print(fitted(command.usage(), terminal_width()))
         return 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
@@ -29,6 +30,8 @@ from recbole_atjt.model.pointwise import pointwise
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.model.table import find_model, model_keys
 from recbole_atjt.noise.spec import plan_of
+from recbole_atjt.parallel.group import local_rank, local_size, size, use_gpus
+from recbole_atjt.parallel.launch import KEYS as LAUNCH_KEYS
 from recbole_atjt.settings.declared import declared_by, read_settings
 from recbole_atjt.settings.explained import declared_keys, package_keys
 from recbole_atjt.settings.resources import config_file, properties_path
@@ -77,10 +80,16 @@ class DenoisingConfig(Config):
         return {}
 
     def _init_device(self) -> None:
-        try:
-            super()._init_device()
-        except AssertionError as error:
-            raise UsageError("gpu_id names fewer devices than nproc asks for") from error
+        """Choose this process's device; RecBole's own processes, by NCCL alone, are not used."""
+        final = self.final_config_dict
+        if "local_rank" in final:
+            raise UsageError(f"local_rank={final['local_rank']} is a launcher's: give nproc")
+        super()._init_device()
+        if size() > 1 and final["device"].type == "cuda":
+            _refuse_devices(final["gpu_id"], local_size())
+            final["device"] = torch.device("cuda", local_rank())
+            torch.cuda.set_device(final["device"])
+            use_gpus()
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         """Keep RecBole's reading of numbers such as 1e-3, but build no Python objects."""
@@ -202,6 +211,15 @@ class DenoisingConfig(Config):
         dropped_share(final)
 
 
+def _refuse_devices(gpu_id: str, processes: int) -> None:
+    named = [name for name in gpu_id.split(",") if name.strip()]
+    if len(named) < processes:
+        raise UsageError(
+            f"gpu_id={gpu_id} names {len(named)} for {processes} processes on this machine: give "
+            "as many, such as gpu_id=0,1, or none: gpu_id=''"
+        )
+
+
 def _keys_of_others(given: Iterable[str]) -> set[str]:
     """Return which keys are of strategies from other packages; these are loaded only if need be."""
     own = {item.key for item in explained_keys()}
@@ -215,6 +233,12 @@ def _refuse_unknown_keys(given: Mapping[str, Any], model_class: type) -> None:
             raise UsageError(
                 f"key '{key}' is none of a run: name files by --config_files on the command line, "
                 "or as config_file_list in Python"
+            )
+    for key in LAUNCH_KEYS:
+        if key in given:
+            raise UsageError(
+                f"{key} is no setting of a run: give it to the command, or to recbole_atjt.run in "
+                "config_dict"
             )
     ours = {item.key for item in explained_keys()} | {"model", "dataset"}
     unknown = [key for key in given if key not in ours]

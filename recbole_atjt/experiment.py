@@ -7,8 +7,8 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_atjt.assembly import Assembled, assemble
-from recbole_atjt.checkpoint.settings import OF_THE_MACHINE
+from recbole_atjt.checkpoint.settings import OF_THE_MACHINE, compared_settings
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import AtjtError, UsageError
 from recbole_atjt.host.plain import plain_config
@@ -27,6 +27,19 @@ from recbole_atjt.host.repairs.disk import figures_in
 from recbole_atjt.host.screen import shows_progress
 from recbole_atjt.host.sizes import memory_in_one_line
 from recbole_atjt.model.table import registered_models
+from recbole_atjt.parallel.group import (
+    TIMEOUT,
+    ProcessLost,
+    SaidElsewhere,
+    alike,
+    decided,
+    is_first,
+    joined,
+    size,
+    spoken,
+    together,
+)
+from recbole_atjt.parallel.launch import Launch, read_launch, run_all
 from recbole_atjt.report.calls import (
     CALLS,
     Planned,
@@ -38,8 +51,8 @@ from recbole_atjt.report.calls import (
     write_calls,
 )
 from recbole_atjt.report.folder import RUNS, in_use, new_folder, nothing_empty_after_failure
-from recbole_atjt.report.log import end_log, start_log
-from recbole_atjt.report.result import ExperimentResult, RunResult, earlier_runs
+from recbole_atjt.report.log import end_log, log_nothing, start_log
+from recbole_atjt.report.result import ExperimentResult, RunResult, earlier_runs, finite
 from recbole_atjt.report.suspects import named_items
 from recbole_atjt.report.weights import learned_weights, measure_weights
 from recbole_atjt.training.trainer import DenoisingTrainer
@@ -108,7 +121,7 @@ class Unwritten(AtjtError):
             f"{result.path} can't be written: {error.strerror}; the best models are kept in "
             f"{result.output_dir / CHECKPOINTS}"
         )
-        self.result = result
+        self.result, self.reason = result, str(error.strerror)
 
 
 @dataclass(frozen=True)
@@ -155,8 +168,12 @@ def run(
             were begun with; beside it only ``config_dict`` may be given, with keys that change
             no result.
 
+    Several processes train together where ``torchrun`` has started them, or where ``config_dict``
+    holds RecBole's ``nproc`` (and ``world_size``, ``ip``, ``port``, ``group_offset``), which
+    starts them here.
+
     Returns:
-        All runs; result.json is written after each of them.
+        All runs; result.json is written after each of them, by the first process.
 
     Raises:
         UsageError: Wrong usage, found before anything is trained where that is possible.
@@ -164,39 +181,149 @@ def run(
         Interrupted: Ctrl-C.
         Unwritten: The disk refused result.json; the error has the results.
     """
+    arguments: dict[str, Any] = {
+        "model": model,
+        "dataset": dataset,
+        "weighting": weighting,
+        "seed": seed,
+        "config_file_list": config_file_list,
+        "config_dict": dict(config_dict or {}),
+        "output_dir": output_dir,
+        "resume": resume,
+    }
+    launch = read_launch(arguments["config_dict"])
+    timeout = _patience(arguments["config_dict"])
+    if launch is not None:
+        return _run_by_several(launch, arguments)
+    with joined(timeout):
+        try:
+            return _run(**arguments)
+        except AtjtError as error:
+            said = spoken(error)
+            if said is error:
+                raise
+            raise said from error
+
+
+def _patience(given: Mapping[str, Any]) -> float:
+    """Return the seconds after which another process is held to be gone.
+
+    Raises:
+        UsageError: They are none.
+    """
+    value = given.get("process_timeout", TIMEOUT)
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"process_timeout={value} is not a number") from None
+    if not 1 <= seconds <= 1e6:
+        raise UsageError(f"process_timeout={value} is out of range: it must be from 1 to 1000000")
+    return seconds
+
+
+def _run_by_several(launch: Launch, arguments: Mapping[str, Any]) -> ExperimentResult:
+    found = run_all(launch, _run_as_one_of_several, arguments)
+    runs, earlier = ([RunResult(**each) for each in found[name]] for name in ("runs", "earlier"))
+    result = ExperimentResult(Path(found["output_dir"]), runs, earlier, found["order"])
+    if found["lost"]:
+        raise Unwritten(result, OSError(0, found["lost"]))
+    return result
+
+
+def _run_as_one_of_several(**arguments: Any) -> dict[str, Any]:
+    """Make the runs in a process that was started for them; return the result as plain values."""
+    lost = ""
+    with ending_at_sigterm():
+        try:
+            result = run(**arguments)
+        except Unwritten as error:
+            result, lost = error.result, error.reason
+    return {
+        "output_dir": str(result.output_dir),
+        "runs": [finite(asdict(each)) for each in result.runs],
+        "earlier": [finite(asdict(each)) for each in result.earlier],
+        "order": result.order,
+        "lost": lost,
+    }
+
+
+def _run(
+    model: Any,
+    dataset: Any,
+    weighting: Any,
+    seed: Any,
+    config_file_list: Sequence[str] | None,
+    config_dict: Mapping[str, Any],
+    output_dir: str | Path | None,
+    resume: str | Path | None,
+) -> ExperimentResult:
+    """Make the runs in this process, which may be one of several."""
     if resume is not None:
         others = (model, dataset, weighting, seed, config_file_list, output_dir)
         if any(other is not None for other in others):
             raise UsageError(
                 f"resume={resume} takes model, dataset and files from there: leave out"
             )
-        return _resume(Path(resume), config_dict or {})
-    cells = [
-        Cell(*chosen)
-        for chosen in product(*map(_listed, (model, dataset)), _listed(weighting), _listed(seed))
-    ]
-    for number, cell in enumerate(cells):
-        if cell.weighting is not None:
-            find_strategy(str(cell.weighting))
-        if cell in cells[:number]:
-            raise UsageError(f"{cell} is listed twice")
-    configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
-    _refuse_alike(configs)
-    if output_dir is None:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        output_dir = new_folder(
-            Path(RUNS) / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
-        )
-    with in_use(Path(output_dir)), nothing_empty_after_failure(Path(output_dir)):
-        result = ExperimentResult(Path(output_dir), earlier=earlier_runs(output_dir))
-        _refuse_kept(configs, result)
-        write_calls(result.output_dir, _planned(cells, configs, config_file_list, config_dict))
+        return _resume(Path(resume), config_dict)
+    with together():
+        cells = [
+            Cell(*chosen)
+            for chosen in product(
+                *map(_listed, (model, dataset)), _listed(weighting), _listed(seed)
+            )
+        ]
+        for number, cell in enumerate(cells):
+            if cell.weighting is not None:
+                find_strategy(str(cell.weighting))
+            if cell in cells[:number]:
+                raise UsageError(f"{cell} is listed twice")
+        configs = [_build_config(cell, config_file_list, config_dict) for cell in cells]
+        _refuse_alike(configs)
+        planned = _planned(cells, configs, config_file_list, config_dict)
+    folder = Path(decided(lambda: _folder_of(output_dir, configs)))
+    with _held(folder, new=True):
+        result = ExperimentResult(folder)
+
+        def begin() -> None:
+            result.earlier = earlier_runs(folder)
+            _refuse_kept(configs, result)
+            write_calls(folder, planned)
+
+        decided(begin)
         try:
             _make_all(configs, result)
-        except UsageError:
-            _forget_unbegun(configs, result)
+        except (UsageError, SaidElsewhere):
+            if is_first():
+                _forget_unbegun(configs, result)
             raise
     return result
+
+
+def _folder_of(output_dir: str | Path | None, configs: Sequence[DenoisingConfig]) -> str:
+    if output_dir is not None:
+        return str(output_dir)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    named = Path(RUNS) / f"{configs[0]['model']}-{configs[0]['dataset']}-{stamp}"
+    return str(new_folder(named))
+
+
+@contextmanager
+def _held(folder: Path, new: bool = False) -> Iterator[None]:
+    """Hold a call's folder, in the process that writes there.
+
+    Args:
+        folder: It is made if need be.
+        new: Whether what is empty after a failure is taken back.
+    """
+    with ExitStack() as stack:
+
+        def hold() -> None:
+            stack.enter_context(in_use(folder))
+            if new:
+                stack.enter_context(nothing_empty_after_failure(folder))
+
+        decided(hold)
+        yield
 
 
 def _forget_unbegun(configs: Sequence[DenoisingConfig], result: ExperimentResult) -> None:
@@ -236,14 +363,28 @@ def _resume(folder: Path, given: Mapping[str, Any]) -> ExperimentResult:
     for key in given:
         if key not in OF_THE_MACHINE - {"epochs"}:
             raise UsageError(f"resume={folder} goes on by its own settings: leave {key} out")
-    planned = read_calls(folder)
-    with in_use(folder):
+    planned = [Planned(**each) for each in decided(lambda: _asked(folder))]
+    with _held(folder):
         names = [each.name for each in planned]
-        result = ExperimentResult(folder, earlier=earlier_runs(folder), order=names)
-        finished = {each.name for each in result.earlier}
-        configs = [_config_of(each, given) for each in planned if each.name not in finished]
+        result = ExperimentResult(folder, order=names)
+
+        def finished() -> list[str]:
+            result.earlier = earlier_runs(folder)
+            return [each.name for each in result.earlier]
+
+        done = decided(finished)
+        with together():
+            configs = [_config_of(each, given) for each in planned if each.name not in done]
         _make_all(configs, result, resumed=True)
     return result
+
+
+def _asked(folder: Path) -> list[dict[str, Any]]:
+    """Return what calls into a folder were asked to make, without how many processes were to."""
+    found = [asdict(each) for each in read_calls(folder)]
+    for each in found:
+        read_launch(each["given"])
+    return found
 
 
 def _config_of(planned: Planned, given: Mapping[str, Any]) -> DenoisingConfig:
@@ -284,7 +425,10 @@ def _make_all(
     lost: OSError | None = None
     for number, config in enumerate(configs, start=1):
         try:
-            start_log(log_of(result.output_dir, name_of(config)), config["state"])
+            if is_first():
+                start_log(log_of(result.output_dir, name_of(config)), config["state"])
+            else:
+                log_nothing()
         except OSError as error:
             raise UsageError(f"{error.filename} can't be written to: {error.strerror}") from error
         logging.getLogger().info(
@@ -298,12 +442,17 @@ def _make_all(
             if isinstance(error, Termination):
                 _ask_no_more()
             kept = f"; {len(result.runs)} finished in {result.path}" if result.runs else ""
-            said = f"{current.interruption()}{kept}; go on with --resume={result.output_dir}"
+            said = f"{current.interruption()}{kept}; {_how_to_go_on(result)}"
             raise (Terminated if isinstance(error, Termination) else Interrupted)(said) from error
+        except ProcessLost as error:
+            where = f"{current.interruption()}; {_how_to_go_on(result)}"
+            raise ProcessLost(error.text, where) from error
         except AtjtError as error:
             if lost is None:
                 raise
             raise Unwritten(result, lost) from error
+        if not is_first():
+            continue
         try:
             result.write()
             lost = None
@@ -312,6 +461,10 @@ def _make_all(
             lost = error
     if lost is not None:
         raise Unwritten(result, lost)
+
+
+def _how_to_go_on(result: ExperimentResult) -> str:
+    return f"go on with --resume={result.output_dir}"
 
 
 def name_of(config: Any) -> str:
@@ -364,17 +517,19 @@ class _Run:
     def make(self) -> RunResult:
         """Prepare, train, evaluate, describe."""
         start = perf_counter()
-        with figures_in(self.figures):
+        if size() > 1:
+            alike(compared_settings(self.config), "settings")
+        with together(), figures_in(self.figures):
             ready = assemble(self.config, self.path.parent)
         self.trainer = trainer = ready.trainer
         trainer.saved_model_file = str(self.path)
         if not trainer.trains_in_stages:  # stages go on from their best epoch
             trainer.last_model_file = str(self.last)
         kept = self.path if trainer.trains_in_stages else self.last
-        if self.resumed and kept.exists():
+        if self.resumed and decided(kept.exists):
             trainer.resume_checkpoint(kept, ready.train_data)
         prepared = perf_counter()
-        show = shows_progress(self.config)
+        show = shows_progress(self.config) and is_first()
         with memory_in_one_line(self.config):
             trainer.fit(ready.train_data, ready.valid_data, show_progress=show)
             valid = trainer.evaluate(ready.valid_data, show_progress=show)

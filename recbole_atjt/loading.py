@@ -122,7 +122,7 @@ def _ensure_all_files(config: Any, chosen: type[Any]) -> None:
         raise UsageError(
             f"benchmark_filename: {ready} must name three files, for {', '.join(PARTS)}"
         )
-    ensure_files(folder, name, ready, config["local_rank"] or 0)
+    ensure_files(folder, name, ready)
     graph = ["kg", "link"] if issubclass(chosen, KnowledgeBasedDataset) else []
     for suffix in [*graph, *(config["additional_feat_suffix"] or [])]:
         file = Path(folder) / f"{name}.{suffix}"

@@ -27,7 +27,7 @@ TESTS = sorted((ROOT / "tests").glob("*.py"))
 #: module at the root.
 FLOORS = [
     ["errors", "version", "dropout"],
-    ["settings", "randomness"],
+    ["settings", "randomness", "parallel"],
     ["host"],
     ["data", "seam", "weighting"],
     ["noise", "datasets"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import recbole_atjt
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError, experiment
 from recbole_atjt.checkpoint.file import load_checkpoint
 from recbole_atjt.cli import main
+from tests.kills import Killed, kill_at, results, same_models
 from tests.models import data_path
 from tests.runs import arguments, settings
 from tests.tiers import fast
@@ -27,44 +27,6 @@ from tests.tiers import fast
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTINGS = ["none", "atjt", "dnr", "channel", "autodenoise_s", "t_ce", "frequency"]
 EPOCHS = 4
-
-
-class Killed(Exception):
-    """In the place of a SIGKILL."""
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int) -> None:
-    plain = DenoisingTrainer._check_nan
-
-    def check(trainer: DenoisingTrainer, loss: Any) -> None:
-        if (trainer.epoch, trainer.batch) == (epoch, batch):
-            raise Killed
-        plain(trainer, loss)
-
-    monkeypatch.setattr(DenoisingTrainer, "_check_nan", check)
-
-
-def results(folder: str | Path) -> list[dict[str, Any]]:
-    runs = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))["runs"]
-    for run in runs:
-        for name in ("seconds", "checkpoint"):
-            run.pop(name)
-        run["config"].pop("checkpoint_dir")
-    found: list[dict[str, Any]] = runs
-    return found
-
-
-def models(folder: str | Path) -> dict[str, dict[str, torch.Tensor]]:
-    files = sorted((Path(folder) / "checkpoints").glob("*.safetensors"))
-    return {file.name: load_checkpoint(file).model_state for file in files}
-
-
-def same_models(one: str | Path, other: str | Path) -> None:
-    first, second = models(one), models(other)
-    assert first.keys() == second.keys()
-    for name, state in first.items():
-        for key, value in state.items():
-            assert torch.equal(second[name][key], value), (name, key)
 
 
 def keys(**changes: Any) -> dict[str, Any]:

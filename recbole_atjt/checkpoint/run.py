@@ -31,6 +31,7 @@ class TrainingState:
         stage: Stage of a model that is trained in stages, else None.
         data: Digest of the training data's rows.
         record: What was noted of the epochs so far.
+        inside: Where the epoch after the last one is, if it was begun; else None.
     """
 
     epoch: int
@@ -42,6 +43,7 @@ class TrainingState:
     stage: Mapping[str, Any] | None = None
     data: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
+    inside: Mapping[str, Any] | None = None
 
 
 def save_training(
@@ -76,6 +78,7 @@ def save_training(
             "data": state.data,
             "record": state.record,
             **({} if catalogue is None else {"catalogue": catalogue}),
+            "inside": state.inside,
         },
         optimizers={"trainer": state.optimizer},
         tensors={f"{_WEIGHTING}{name}": value for name, value in state.weighting.items()},
@@ -128,4 +131,5 @@ def load_training(
         stage=meta.get("stage"),
         data=data,
         record=meta["record"],
+        inside=meta.get("inside"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -42,6 +43,8 @@ OF_THE_MACHINE = frozenset(
         "ip",
         "port",
         "local_rank",
+        "process_timeout",
+        "checkpoint_steps",
         "single_spec",
         "loss_decimal_place",
         "eval_batch_size",
@@ -138,6 +141,12 @@ def refuse_other_evaluation(path: str, stored: Mapping[str, Any], config: Any) -
     said = [each for each in found if _root(each) in _OF_EVALUATION or each[0].startswith(_MODE)]
     _refuse(path, (each for each in found if each not in said))
     return [f"evaluated by {key}={now}; {path} was trained with {then}" for key, then, now in said]
+
+
+def compared_settings(config: Any) -> str:
+    """Return the settings that several processes of a training must have in common, as a text."""
+    plain = {key: value for key, value in plain_config(config).items() if key not in OF_THE_MACHINE}
+    return json.dumps(plain, sort_keys=True)
 
 
 def _refuse(path: str, differences: Iterator[Difference]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_atjt.commands.layout import described, terminal_width
 from recbole_atjt.commands.table import listed
 from recbole_atjt.errors import UsageError
+from recbole_atjt.parallel.group import prints
 from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.settings.resources import config_file, named_files, protocols
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
@@ -122,6 +123,8 @@ def _shown(make: Callable[[], ExperimentResult], with_page: bool) -> int:
     except experiment.Unwritten as error:
         print(f"\n{comparison(error.result.everything, terminal_width())}\n")
         raise
+    if not prints():
+        return 0
     print(f"\n{comparison(result.everything, terminal_width())}\n\nresult: {result.path}")
     if with_page:
         print(f"page: {write_page(result.everything, result.output_dir / PAGE)}")

@@ -47,7 +47,7 @@ class WindowedDataset(SplitDataset):
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         config = self.config
-        ensure_files(dataset_path, token, config["benchmark_filename"], config["local_rank"] or 0)
+        ensure_files(dataset_path, token, config["benchmark_filename"])
         require_columns(config, ["USER_ID_FIELD", "ITEM_ID_FIELD"])
         ready = self.iid_field + config["LIST_SUFFIX"]
         self._has_lists = bool(config["benchmark_filename"]) and ready in loaded_columns(config)

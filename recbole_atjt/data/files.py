@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import recbole
-import torch
 import yaml
 from recbole.utils import FeatureType
 from recbole.utils.url import download_url, extract_zip, rename_atomic_files
 
 from recbole_atjt.errors import UsageError, nearest
+from recbole_atjt.parallel.group import local_rank, together
 
 DOWNLOAD_TIMEOUT = 30.0
 """Seconds without an answer after which a download is given up."""
@@ -58,7 +58,6 @@ def ensure_files(
     data_path: str,
     dataset: str,
     benchmark_filename: Sequence[str] | None = None,
-    local_rank: int = 0,
 ) -> None:
     """Make sure that the interaction files exist; download a dataset that RecBole knows.
 
@@ -66,7 +65,8 @@ def ensure_files(
         data_path: Folder of the dataset's files (``config["data_path"]``).
         dataset: Name of the dataset.
         benchmark_filename: Names of ready splits; these are never downloaded.
-        local_rank: Only process 0 of a machine downloads; the others wait.
+
+    Only the first process of a machine downloads; the others wait.
 
     Raises:
         UsageError: A file is missing and cannot be had; the line says where it belongs.
@@ -74,11 +74,11 @@ def ensure_files(
     files = interaction_files(data_path, dataset, benchmark_filename)
     url = known_urls().get(dataset)
     folder = Path(data_path)
-    if url and not benchmark_filename and not (folder.is_dir() and any(folder.iterdir())):
-        if local_rank == 0:
-            download(url, folder, dataset)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.barrier()
+    if url and not benchmark_filename:
+        with together():
+            there = folder.is_dir() and any(folder.iterdir())
+            if local_rank() == 0 and not there:
+                download(url, folder, dataset)
     missing = [file for file in files if not file.is_file()]
     if missing:
         hint = "" if url else nearest(dataset, {*known_datasets(folder.parent), *known_urls()})

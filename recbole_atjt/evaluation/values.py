@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recbole_atjt.errors import TrainingError, UsageError
 from recbole_atjt.evaluation.naming import metric_names, split_metrics
 from recbole_atjt.evaluation.negatives import sample_negatives
+from recbole_atjt.evaluation.shared import of_all
 from recbole_atjt.host.traits import gives_probabilities
 from recbole_atjt.seam.substitution import substituted
 
@@ -88,8 +89,13 @@ class ValueMetrics:
             raise UsageError(f"value_negatives: {count!r} is not a whole number of at least 1")
         self.start()
 
-    def start(self) -> None:
-        """Forget what was collected; the next evaluation draws the same negatives again."""
+    def start(self, n_items: int = 0) -> None:
+        """Forget what was collected; the next evaluation draws the same negatives again.
+
+        Args:
+            n_items: Number of items that are ranked, the padding included.
+        """
+        self._n_items = n_items
         self._generator = torch.Generator().manual_seed(self._config["seed"])
         self._collector = Collector(ValueConfig(self._config, self.metrics))
 
@@ -108,6 +114,17 @@ class ValueMetrics:
         negative = scores[drawn]
         labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))
         self._collector.eval_collect(torch.cat((positive, negative)), labels)
+
+    def pass_over(self, batch: Any) -> None:
+        """Draw the negatives of a batch of full rankings that another process scores."""
+        interaction, unranked, positive_u, positive_i = batch
+        if not self.metrics or positive_u is None or torch.is_tensor(unranked):
+            return
+        scores = torch.zeros(len(interaction), self._n_items)
+        scores[:, 0] = -torch.inf
+        if unranked is not None:
+            scores[unranked] = -torch.inf
+        sample_negatives(scores, positive_u, positive_i, self._negatives, self._generator)
 
     @contextmanager
     def collecting_candidates(self, batch: Any) -> Iterator[None]:
@@ -143,7 +160,7 @@ class ValueMetrics:
         results: dict[str, float] = {}
         if not self.metrics:
             return results
-        data = self._collector.get_data_struct()
+        data = of_all(self._collector.get_data_struct())
         scores = data.get("rec.score")
         if scores.isnan().any():
             raise TrainingError(

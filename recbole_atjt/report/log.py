@@ -59,6 +59,14 @@ def start_log(path: Path, state: Any) -> None:
     keep_quiet(_OURS)
 
 
+def log_nothing() -> None:
+    """Log nothing of what follows: another process of the training does."""
+    root = logging.getLogger()
+    if not root.handlers:
+        _OURS[:] = [logging.NullHandler()]
+        root.addHandler(_OURS[0])
+
+
 def end_log() -> None:
     """Close the run's log, if there is one."""
     for handler in _OURS:

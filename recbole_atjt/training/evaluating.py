@@ -14,7 +14,9 @@ from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint, well_forme
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.checkpoint.settings import refuse_other_evaluation
 from recbole_atjt.evaluation.revised import RevisedValidation
+from recbole_atjt.evaluation.shared import EvaluatorOfAll, own_batches
 from recbole_atjt.evaluation.values import ValueMetrics
+from recbole_atjt.parallel.group import copy_of
 from recbole_atjt.training.recommender import DenoisingRecommender
 
 
@@ -30,12 +32,14 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
 
     saved_model_file: str
     item_tensor: Any
+    evaluator: Any
 
     def __init__(self, config: Any, model: nn.Module) -> None:
         super().__init__(config, model)
         # RecBole's name has the second in it, which two trainers may share.
         stem = self.saved_model_file[: -len(".pth")]
         self.saved_model_file = f"{stem}-{secrets.token_hex(4)}.safetensors"
+        self.evaluator = EvaluatorOfAll(self.evaluator)
         self._values = ValueMetrics(config, model)
         self._revised = RevisedValidation.of(config, model)
 
@@ -50,7 +54,8 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         return self.model.recommender if self.weighting is not None else self.model
 
     def _load_best(self, path: str) -> None:
-        loaded = load_checkpoint(path, device=self.device)
+        with copy_of(path) as copy:
+            loaded = load_checkpoint(copy, device=self.device)
         with well_formed(path):
             self._refuse_unfinished(path, loaded)
             stored = loaded.meta.get("config")
@@ -73,7 +78,8 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
     ) -> Any:
         """Evaluate as RecBole does, and add the value metrics to its result.
 
-        The best model comes from a checkpoint without pickle.
+        Of several processes each scores some batches; the metrics are of all samples. The best
+        model comes from a checkpoint without pickle.
 
         Raises:
             UsageError: Ranking metrics on labelled data, which offers no candidates to rank.
@@ -81,8 +87,9 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         """
         if eval_data and load_best_model:
             self._load_best(model_file or self.saved_model_file)
-        self._values.start()
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self._values.start(eval_data._dataset.item_num if eval_data else 0)
+        own = own_batches(eval_data, self._values.pass_over)
+        result = super().evaluate(own, load_best_model=False, show_progress=show_progress)
         if result is not None and self._values.metrics:
             values = self._values.results()
             self.wandblogger.log_eval_metrics(values, head="eval")

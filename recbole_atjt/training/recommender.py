@@ -18,6 +18,8 @@ from recbole_atjt.data.loaders import PairedBatch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.noise.planting import planted_truth
+from recbole_atjt.parallel.share import Share, SplitRows
+from recbole_atjt.parallel.streams import common_numbers
 from recbole_atjt.seam.criterion import Seam
 from recbole_atjt.seam.other_histories import OtherHistories
 from recbole_atjt.seam.reduction import repeat_for_negatives
@@ -86,6 +88,9 @@ class DenoisingRecommender(AbstractRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor | tuple[Tensor, ...]:
         """Return ``L^R``, and the strategy's own scaled loss beside it where it has one.
 
+        Of several processes each computes its share of the batch, while the strategy sees all of
+        it on each.
+
         Args:
             interaction: A batch; a :class:`PairedBatch` also carries other groups' sequences.
         """
@@ -95,17 +100,27 @@ class DenoisingRecommender(AbstractRecommender):
         weighting = self.weighting
         rows, group = len(interaction), getattr(interaction, "group", 0)
         sequences = getattr(interaction, "sequences", None) or rows
+        share = Share.of(sequences, rows)
+        own = interaction if share.processes == 1 else share.cut(interaction)
 
         def weigh(loss: Tensor) -> Tensor:
-            evidence = self._evidence(interaction, loss, sequences, group, record.scores)
-            weights: Tensor = weighting(evidence)
+            with common_numbers():
+                evidence = self._evidence(interaction, own, share, loss, group, record.scores)
+                weights: Tensor = weighting(evidence)
             if weights.shape == (sequences,):
                 weights = repeat_for_negatives(weights, rows)
-            return weights
+            return share.own(weights)
 
         watching = self._views.watching() if self._views is not None else nullcontext()
-        with watching, self.seam.reducing(weigh, rows) as record:
-            weighted = self.recommender.calculate_loss(interaction)
+        with watching, self.seam.reducing(weigh, len(own)) as record:
+            weighted = self.recommender.calculate_loss(own)
+        with common_numbers():
+            return self._with_extra(weighting, weighted, interaction, group)
+
+    def _with_extra(
+        self, weighting: Weighting, weighted: Any, interaction: Interaction, group: int
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Return a weighted loss with the strategy's own beside it, where it has one."""
         parts = weighted if isinstance(weighted, tuple) else (weighted,)
         if not weighting.wants_other_groups:
             own = weighting.evidence_loss()
@@ -136,7 +151,10 @@ class DenoisingRecommender(AbstractRecommender):
         said: list[Judgement] = []
 
         def listen(loss: Tensor) -> Tensor:
-            evidence = self._evidence(interaction, loss, sequences, groups[0], record.scores)
+            share = Share(sequences, rows, 0, 1)
+            evidence = self._evidence(
+                interaction, interaction, share, loss, groups[0], record.scores
+            )
             said.extend(weighting.judge(replace(evidence, group=group)) for group in groups)
             return torch.ones_like(loss)
 
@@ -174,9 +192,17 @@ class DenoisingRecommender(AbstractRecommender):
             self.weighting.start_epoch(epoch)
 
     def _evidence(
-        self, interaction: Interaction, loss: Tensor, sequences: int, group: int, scores: Scores
+        self,
+        interaction: Interaction,
+        own: Interaction,
+        share: Share,
+        loss: Tensor,
+        group: int,
+        scores: Scores,
     ) -> Evidence:
+        """Return what a strategy sees of a batch, of which this process computes ``own``."""
         history = label = None
+        sequences = share.sequences
         if self.history_field in interaction:
             history = interaction[self.history_field][:sequences]
         if self.label_field in interaction:
@@ -187,19 +213,16 @@ class DenoisingRecommender(AbstractRecommender):
             negative = interaction[self.negative_field]
         elif label is not None and len(items) > sequences:
             negative = items[sequences:]
-        logits, pair = scores.logits, None
-        if logits is not None:  # S3Rec's have a column more, for its mask
-            whole = len(logits) == sequences and logits.shape[1] >= self.n_items
-            logits = logits[:, : self.n_items] if whole else None
+        pair = None
         if scores.positive is not None and scores.negative is not None:
-            pair = scores.positive, scores.negative
+            pair = share.whole(scores.positive), share.whole(scores.negative)
         true, others = self._truth.holds(interaction), self._others
         representation = item_embedding = None
         if self._views is not None:
-            representation = self._views.representation(interaction, sequences)
+            representation = share.whole(self._views.representation(own, share.length))
             item_embedding = self._views.item_embedding(item)
         return Evidence(
-            loss=loss,
+            loss=share.whole(loss),
             user=interaction[self.user_field][:sequences],
             item=item,
             history=history,
@@ -208,13 +231,21 @@ class DenoisingRecommender(AbstractRecommender):
             group=group,
             representation=representation,
             item_embedding=item_embedding,
-            logits=logits,
+            logits=self._logits_of(scores, share),
             pair=pair,
             negative=negative,
             all_items=partial(others.all_items, interaction) if others.scores_all else None,
             swapped=partial(others.swapped, interaction) if others.scores_single else None,
             true=None if true is None else true[:sequences],
         )
+
+    def _logits_of(self, scores: Scores, share: Share) -> Any:
+        """Return the scores of all items for each sequence; None where there are none."""
+        logits = scores.logits
+        if logits is None or len(logits) != share.length or logits.shape[1] < self.n_items:
+            return None
+        logits = logits[:, : self.n_items]  # S3Rec's have a column more, for its mask
+        return logits if share.processes == 1 else SplitRows(logits, share)
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Return the wrapped model's scores, ``[B]``."""

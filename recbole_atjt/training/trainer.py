@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
@@ -21,9 +22,11 @@ from recbole_atjt.checkpoint.run import (
 )
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
-from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.errors import AtjtError, TrainingError, UsageError
 from recbole_atjt.host.vocabulary import interactions_of
 from recbole_atjt.model.staged import StagedModel
+from recbole_atjt.parallel.gradients import sum_after_backward
+from recbole_atjt.parallel.group import alike, copy_of, is_first, size
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
 from recbole_atjt.training.choice import active_weighting, refuse_misspelt
@@ -32,6 +35,8 @@ from recbole_atjt.training.failures import named_failures
 from recbole_atjt.training.notes import EpochNotes, Progress
 from recbole_atjt.training.optimizer import JointOptimizer
 from recbole_atjt.training.reward import Reward
+from recbole_atjt.training.sharing import SharedLoss, require_finite, settle, total_losses
+from recbole_atjt.training.stepwise import Stepwise, Sums, inside, steps_of
 
 
 class DenoisingTrainer(EvaluatingTrainer):
@@ -75,8 +80,10 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._notes = EpochNotes()
         self._progress = Progress()
         self.loader: Any = None
+        self._resumed: TrainingState | None = None  # inside an epoch
         self.epoch = self.batch = 0
         self._verified = False
+        self._shared: SharedLoss | None = None
         self._reward = Reward.of(self.weighting)
 
     @property
@@ -128,19 +135,40 @@ class DenoisingTrainer(EvaluatingTrainer):
                 one and the model is not wrapped.
         """
         self.logger.info(active_weighting(self.config, self.weighting))
+        self._steps = steps_of(self.config, self.last_model_file)
         if self._reward is not None:
             self._reward.require(self.config, valid_data)
-        if self.weighting is not None and self.start_epoch == 0:
+        if self.weighting is not None and self.start_epoch == 0 and self._resumed is None:
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
         self._unsaved = self.best_epoch < 0
         self._data = interactions_of(train_data._dataset)
         self._dataset, self._catalogue = train_data._dataset, None
+        if size() > 1:
+            alike(self._data, "training data")
+            times = getattr(train_data, "times", 1)
+            self._shared = SharedLoss(self.model, times, self._place)
         if kwargs.get("saved", True):
             self._require_keeping()
         try:
             return super().fit(train_data, valid_data, *args, **kwargs)
         finally:
             self.tensorboard.close()
+
+    def _place(self) -> tuple[int, int, int]:
+        return int(self.config["seed"]), self.epoch, self.batch
+
+    def _share(self, interaction: Any) -> Any:
+        """Return this process's part of the losses of a batch; of the first one, check it."""
+        assert self._shared is not None
+        if self.batch == 0 and self.epoch == self.start_epoch:
+            found = self._shared.difference(interaction)
+            if found:
+                self._notes.complaints.append(
+                    f"model={self.config['model']} {found}: {size()} processes train it a little "
+                    "differently than one"
+                )
+                self.logger.warning(self._notes.complaints[-1])
+        return self._shared(interaction)
 
     def _require_keeping(self) -> None:
         """Refuse a model whose best state could not be written after it was trained."""
@@ -163,15 +191,54 @@ class DenoisingTrainer(EvaluatingTrainer):
             batches = batches.epoch(self.weighting.phases(epoch_idx))
         start = perf_counter()
         with named_failures(self):
-            losses = super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
+            losses = self._train_steps(batches, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(perf_counter() - start)
         self._progress.take(epoch_idx, losses, self.batch)
+        settle(self.bare_model, self.weighting)
         if self.weighting is not None:
             self.weighting.end_epoch(epoch_idx)
             complaint = self._notes.take(epoch_idx, self.weighting)
             if complaint is not None:
                 self.logger.warning(complaint)
         return losses
+
+    def _train_steps(self, batches: Any, epoch: int, loss_func: Any, show_progress: bool) -> Any:
+        """Train an epoch's batches, or those that are left of it; return the sums of its losses."""
+        plain = loss_func or self.model.calculate_loss
+        loss_of = plain if self._shared is None else self._share
+        state, self._resumed = self._resumed, None
+        if state is None and not self._steps:
+            return total_losses(super()._train_epoch(batches, epoch, loss_of, show_progress))
+        done = self._go_on_inside(state) if state is not None else {}
+        begun = {name: one.get_state() for name, one in self._generators().items()}
+        sums = Sums(done.get("sums") if is_first() else None)
+
+        def keep(number: int) -> None:
+            here = inside(number, total_losses(tuple(sums.found)), begun, self.weighting)
+            try:
+                self._save(str(self.last_model_file), replace(self.state(epoch - 1), inside=here))
+            except TrainingError as error:
+                raise AtjtError(str(error)) from error
+
+        def go_on() -> None:
+            assert state is not None
+            restore_rng(state.rng, self._generators())
+
+        self.batch = int(done.get("batch", 0))
+        left = Stepwise(batches, self.batch, go_on, self._steps, keep)
+        super()._train_epoch(left, epoch, sums.watching(loss_of), show_progress)
+        return total_losses(sums.as_losses())
+
+    def _go_on_inside(self, state: TrainingState) -> Mapping[str, Any]:
+        """Take up what the start of an epoch has changed; return where the epoch was."""
+        assert state.inside is not None
+        if self.weighting is not None:
+            self.weighting.load_state_dict(dict(state.weighting))
+            self.weighting.go_on_in_epoch(state.inside["weighting"])
+        self.optimizer.load_state_dict(state.optimizer)
+        for name, one in self._generators().items():
+            one.set_state(state.inside["generators"][name])
+        return state.inside
 
     def _verify(self, loader: PhaseLoader) -> None:
         """Refuse, once, a model that computes part of its loss where no weight reaches it."""
@@ -188,8 +255,10 @@ class DenoisingTrainer(EvaluatingTrainer):
         return f"the best model (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
 
     def _check_nan(self, loss: torch.Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {loss.item()}")
+        require_finite(loss)
+        if self._shared is not None:
+            groups = self.optimizer.param_groups
+            sum_after_backward(loss, [each for group in groups for each in group["params"]])
         self.batch += 1
 
     def _generate_train_loss_output(
@@ -252,11 +321,13 @@ class DenoisingTrainer(EvaluatingTrainer):
         """
         if self.weighting is not None:
             self.weighting.load_state_dict(dict(state.weighting))
-        self.optimizer.load_state_dict(state.optimizer)
+        # Its tensors become the optimiser's, which the start of an epoch may change.
+        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.start_epoch = state.epoch + 1
         self._take_up_record(state.record)
         self.cur_step, self.best_valid_score = state.cur_step, state.best_valid_score
         restore_rng(state.rng, self._generators())
+        self._resumed = None if state.inside is None else state
 
     def _generators(self) -> dict[str, torch.Generator]:
         generator = getattr(self.loader, "generator", None)
@@ -275,6 +346,8 @@ class DenoisingTrainer(EvaluatingTrainer):
     def _save(
         self, path: str, state: TrainingState, catalogue: Mapping[str, Any] | None = None
     ) -> None:
+        if not is_first():
+            return
         try:
             save_training(path, self.config, self.bare_model, state, catalogue)
         except TrainingError as error:
@@ -307,9 +380,9 @@ class DenoisingTrainer(EvaluatingTrainer):
             raise UsageError("resume_checkpoint needs train_data, to go on with its random state")
         path = str(resume_file)
         self._data = interactions_of(train_data._dataset)
-        with well_formed(path):
+        with well_formed(path), copy_of(path) as copy:
             found, state = load_training(
-                path, self.config, self.bare_model, self._data, self.device
+                copy, self.config, self.bare_model, self._data, self.device
             )
             load_model(self.bare_model, found)
             self.loader_of(train_data)

@@ -252,6 +252,18 @@ class Weighting(nn.Module):
     def end_epoch(self, epoch: int) -> None:
         """Close an epoch; called by the trainer alone."""
 
+    def in_epoch(self) -> dict[str, Any]:
+        """Return what the epoch has gathered so far that ``state_dict`` has not.
+
+        A strategy with attributes of its own that change from batch to batch adds them. Values are
+        tensors, numbers, texts, None, and dicts or lists of these.
+        """
+        return {"report": self.report.state()}
+
+    def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
+        """Go on inside an epoch that was started, from what :meth:`in_epoch` gave."""
+        self.report.load(state["report"], self.item_frequency.device)
+
     def describe(self) -> dict[str, float]:
         """Return the figures of the epoch that just ended, by name; ``mean_weight`` among them."""
         return self.report.figures()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,6 +88,15 @@ class NoiseChannel(Weighting):
         """Start an epoch's report and its draws."""
         super().start_epoch(epoch)
         self.mixture.start(epoch)
+
+    def in_epoch(self) -> dict[str, Any]:
+        """Return what the epoch has gathered so far, where its draws are included."""
+        return {**super().in_epoch(), "mixture": self.mixture.in_epoch()}
+
+    def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
+        """Go on inside an epoch that was started."""
+        super().go_on_in_epoch(state)
+        self.mixture.go_on_in_epoch(state["mixture"])
 
     def end_epoch(self, epoch: int) -> None:
         """Learn share and distribution of the noise from the epoch."""

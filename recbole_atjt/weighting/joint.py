@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -217,6 +220,18 @@ class LikelihoodJointTraining(RecognizerWeighting):
         super().start_epoch(epoch)
         self.mixture.start(epoch)
         self._curve = Curve()
+
+    def in_epoch(self) -> dict[str, Any]:
+        """Return what the epoch has gathered so far, where its draws are included."""
+        own = {"mixture": self.mixture.in_epoch(), "curve": self._curve.state()}
+        return {**super().in_epoch(), **own}
+
+    def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
+        """Go on inside an epoch that was started."""
+        super().go_on_in_epoch(state)
+        self.mixture.go_on_in_epoch(state["mixture"])
+        curve = state["curve"]
+        self._curve.load(None if curve is None else curve.to(self.item_frequency.device))
 
     def end_epoch(self, epoch: int) -> None:
         """Learn share and distribution of the noise from the epoch."""

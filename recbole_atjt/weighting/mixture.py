@@ -10,6 +10,8 @@ their posteriors; where a head allows no such test, from the posteriors alone, b
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from scipy.optimize import isotonic_regression
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
-from recbole_atjt.weighting.random_histories import TAIL, RandomHistories
+from recbole_atjt.weighting.random_histories import TAIL, RandomHistories, compared
 
 #: Random histories that a target is compared with.
 COMPARED = 128
@@ -71,6 +73,17 @@ class NoiseMixture(nn.Module):
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
         self.histories.start()
+
+    def in_epoch(self) -> dict[str, Any]:
+        """Return where the draws of the epoch are."""
+        state = None if self._generator is None else self._generator.get_state()
+        return {"generator": state, "batch": self.histories.batch}
+
+    def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
+        """Go on with the draws of an epoch that was started."""
+        if self._generator is not None and state["generator"] is not None:
+            self._generator.set_state(state["generator"])
+        self.histories.batch = int(state["batch"])
 
     def draw(self, distribution: Tensor, count: int) -> Tensor:
         """Draw items from a distribution ``[n_items]``, with replacement, ``[count]``."""
@@ -167,8 +180,8 @@ class NoiseMixture(nn.Module):
         row = torch.randint(len(item), size, device=item.device, generator=self._generator)
         other = logits[row.unsqueeze(1), item.unsqueeze(0)].float() - normaliser[row].unsqueeze(1)
         chance = torch.rand(len(item), device=item.device, generator=self._generator)
-        below = (other < log_p).float().mean(0)
-        return below + chance * (other == log_p).float().mean(0)  # ties at random: still uniform
+        below, equal = compared(other, log_p)
+        return below.float().mean(0) + chance * equal.float().mean(0)  # ties at random: uniform
 
     @torch.no_grad()
     def update(self, from_posteriors: bool = True) -> None:

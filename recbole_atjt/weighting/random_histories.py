@@ -14,6 +14,8 @@ from recbole_atjt.weighting.likelihood import clicked, target_scores
 TAIL = 0.1
 #: Random histories that a target is compared with where all items are scored.
 _COMPARED = 32
+#: Scores that differ by less, relatively, are the same.
+_ROUNDING = 1e-5
 #: What a draw leaves of the weight of an item's earlier draws: about the last ten count.
 _KEPT = 0.9
 #: What a batch leaves of the weight of earlier batches in what is held of all items.
@@ -53,12 +55,12 @@ class RandomHistories(nn.Module):
         self.register_buffer("overall", torch.zeros(3, dtype=torch.float64))
         #: Clicks on each item in the tail, and those that were compared.
         self.register_buffer("tail", torch.zeros(n_items, 2, dtype=torch.float64))
-        self._batch = 0
+        self.batch = 0
         self._scores: Tensor | None = None
 
     def start(self) -> None:
         """Begin an epoch, whose first batch changes histories."""
-        self._batch = 0
+        self.batch = 0
         self.tail.zero_()
 
     @torch.no_grad()
@@ -86,21 +88,21 @@ class RandomHistories(nn.Module):
             self._rank(evidence.item[click], score[click], generator)
             return
         self.follow(evidence.item[click], score[click])
-        if evidence.swapped is not None and self._batch % _EVERY == 0:
+        if evidence.swapped is not None and self.batch % _EVERY == 0:
             row = torch.randperm(size, device=device, generator=generator)
             chosen = click & (evidence.user[row] != evidence.user)
             if bool(chosen.any()):
                 other = evidence.swapped(row)
                 self.compare(evidence.item[chosen], score[chosen], other[chosen])
-        self._batch += 1
+        self.batch += 1
 
     def _rank(self, item: Tensor, score: Tensor, generator: torch.Generator | None) -> None:
         """Count the targets that rank low among their scores under random histories."""
         assert self._scores is not None
         other = self._scores[:, item]
         chance = torch.rand(len(item), device=item.device, generator=generator)
-        ties = chance * (1 + (other == score).sum(0))
-        rank = ((other < score).sum(0) + ties) / (1 + len(other))
+        below, equal = compared(other, score)
+        rank = (below.sum(0) + chance * (1 + equal.sum(0))) / (1 + len(other))
         self.count(item, rank < TAIL)
 
     def count(self, item: Tensor, low: Tensor) -> None:
@@ -157,6 +159,23 @@ class RandomHistories(nn.Module):
             other = self._scores[:, item]
             return score - (torch.logsumexp(other, 0) - math.log(len(other)))
         return score - self.mean(item) - 0.5 * self._gaps(item)[1].float()
+
+
+def compared(other: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell which scores are below others, and which are the same but for their rounding.
+
+    A target that meets its own history among the random ones, or one alike, has the same score
+    there, which another pass rounds otherwise.
+
+    Args:
+        other: Scores under random histories, ``[K, m]``.
+        own: Scores under the targets' own, ``[m]``.
+
+    Returns:
+        Whether ``other`` is below ``own``, and whether both are the same, ``[K, m]`` each.
+    """
+    apart, slack = other - own, _ROUNDING * (1.0 + own.abs())
+    return apart < -slack, apart.abs() <= slack
 
 
 def _note(sums: Tensor, item: Tensor, *values: Tensor) -> None:

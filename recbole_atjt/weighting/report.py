@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -35,6 +36,14 @@ class RunningMoments:
             return 0.0, 0.0, 0.0
         count, total, squares = self._sums.tolist()
         return count, total, squares
+
+    def state(self) -> Tensor | None:
+        """Return what was gathered; None before anything was."""
+        return self._sums
+
+    def load(self, state: Tensor | None) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._sums = state
 
     @property
     def count(self) -> int:
@@ -78,6 +87,14 @@ class Curve:
             place = (values.clamp(-self._RANGE, self._RANGE) / self._RANGE + 1.0) / 2.0
             index = (place * (self._BINS - 1)).long()
             self._counts[row].index_add_(0, index, importance.double())
+
+    def state(self) -> Tensor | None:
+        """Return what was gathered; None before anything was."""
+        return self._counts
+
+    def load(self, state: Tensor | None) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._counts = None if state is None else state.clone()
 
     @property
     def count(self) -> int:
@@ -136,6 +153,20 @@ class EpochReport:
     truth: Curve = field(default_factory=Curve)
     original: RunningMoments = field(default_factory=RunningMoments)
     replaced: RunningMoments = field(default_factory=RunningMoments)
+
+    def state(self) -> dict[str, Tensor | None]:
+        """Return what was gathered, by name."""
+        return {item.name: getattr(self, item.name).state() for item in fields(self)}
+
+    def load(self, state: Mapping[str, Tensor | None], device: torch.device) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Args:
+            state: By name.
+            device: Where more is gathered.
+        """
+        for name, value in state.items():
+            getattr(self, name).load(None if value is None else value.to(device))
 
     def note_truth(self, raw: Tensor, applied: Tensor, true: Tensor) -> None:
         """Take in the weights of sequences whose noise is known.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_atjt.host.repairs.override import override
+from recbole_atjt.parallel.group import is_first
 
 #: Whether trainers that are made now have a folder of figures of their own, and which.
 _FIGURES: ContextVar[tuple[Path | None] | None] = ContextVar("figures", default=None)
@@ -43,6 +44,8 @@ def go_on_without_figures() -> None:
 
     @override(module, "get_tensorboard")
     def get_tensorboard(original: Callable[..., Any], logger: logging.Logger) -> Figures:
+        if not is_first():  # the first of several processes writes
+            return Figures(_writer_in(None), logger)
         chosen = _FIGURES.get()
         return Figures(original if chosen is None else _writer_in(chosen[0]), logger)
 
