@@ -14,7 +14,7 @@ from recbole_atjt.serving.inputs import InputMaker
 from recbole_atjt.serving.scorers import Scorer
 
 #: Scores that are held at once: what a chunk of queries has of all items.
-SCORES = 2**23
+SCORES = 2**21
 #: Rows of user and item that are scored at once.
 ROWS = 2**14
 
