@@ -180,3 +180,10 @@ def test_parquet_goes_round() -> None:
         write_scores(found, Path(f"scores.{suffix}"))
     one, other = (read_scores(Path(f"scores.{suffix}")) for suffix in ("csv", "parquet"))
     pd.testing.assert_frame_equal(one, other, check_dtype=False, rtol=1e-5)
+
+
+@pytest.mark.parametrize("given", [[], ["--output_dir=a/out"]])
+def test_a_call_that_fails_leaves_no_folder(given: list[str]) -> None:
+    assert main(["score", "--model=GRU4Rec", "--dataset=nowhere", *given]) == 2
+    assert not list(Path().rglob("runs"))
+    assert not list(Path().rglob("out"))

@@ -56,6 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"groups={groups} is not a whole number of at least 2")
     files = named_files(str(values.pop("config_files", "")))
     from recbole_atjt.config import DenoisingConfig
+    from recbole_atjt.report.folder import RUNS, nothing_empty_after_failure
     from recbole_atjt.scoring.scored import score_interactions
     from recbole_atjt.scoring.screen import shown
     from recbole_atjt.scoring.table import require_format
@@ -69,9 +70,10 @@ def run(arguments: Sequence[str]) -> int:
     config = DenoisingConfig(model, dataset, files, values)
     if output is None:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        output = Path("runs") / f"scores-{config['model']}-{config['dataset']}-{stamp}"
-    make_folder(Path(output))
-    scored = score_interactions(config, in_sample, groups)
-    path = write(scored, Path(output), form)
+        output = Path(RUNS) / f"scores-{config['model']}-{config['dataset']}-{stamp}"
+    with nothing_empty_after_failure(Path(output)):
+        make_folder(Path(output))
+        scored = score_interactions(config, in_sample, groups)
+        path = write(scored, Path(output), form)
     print(f"{shown(scored, terminal_width())}\n\nscores: {path}")
     return 0

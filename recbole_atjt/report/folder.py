@@ -44,7 +44,7 @@ def nothing_empty_after_failure(folder: Path) -> Iterator[None]:
     """Take back the folders that a block leaves empty, if it fails; the folder itself, too.
 
     Args:
-        folder: The folder of a call that holds it (:func:`in_use`).
+        folder: The folder of a call.
     """
     try:
         yield
@@ -59,8 +59,8 @@ def _remove_empty(folder: Path) -> None:
         if Path(path) != folder:
             with suppress(OSError):  # it holds something
                 os.rmdir(path)
-    if os.listdir(folder) == [LOCK]:
-        (folder / LOCK).unlink()
+    if set(os.listdir(folder)) <= {LOCK}:
+        (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
         if folder.parent.name == RUNS:
             folder.parent.rmdir()
