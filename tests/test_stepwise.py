@@ -83,9 +83,9 @@ def test_an_epoch_is_kept_every_so_many_steps(monkeypatch: pytest.MonkeyPatch) -
     kept = []
     plain = DenoisingTrainer._save
 
-    def save(trainer: DenoisingTrainer, path: str, state: Any) -> None:
+    def save(trainer: DenoisingTrainer, path: str, state: Any, *more: Any) -> None:
         kept.append((trainer.epoch, (state.inside or {}).get("batch")))
-        plain(trainer, path, state)
+        plain(trainer, path, state, *more)
 
     monkeypatch.setattr(DenoisingTrainer, "_save", save)
     model, weighting, keys = keys_of("none", checkpoint_steps=2, epochs=1)
