@@ -693,7 +693,7 @@ def test_wrong_values_end_in_one_line(given: dict[str, Any], message: str) -> No
 
 
 def test_help_explains_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
+    assert main(["--help=AEL"]) == 0
     shown = capsys.readouterr().out
     for item in fields(AELSettings):
         assert f"--{item.name}=" in shown

@@ -230,8 +230,8 @@ def test_value_metrics_see_the_remaining_positives_and_their_negatives() -> None
     collected: list[tuple[Tensor, Tensor]] = []
     start = trainer._values.start
 
-    def restart() -> None:
-        start()
+    def restart(items: int) -> None:
+        start(items)
         collect = trainer._values._collector.eval_collect
         trainer._values._collector.eval_collect = lambda *values: (
             collected.append(values), collect(*values))  # fmt: skip

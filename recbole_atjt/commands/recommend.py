@@ -17,9 +17,9 @@ KEYS = ("user", "history", "file", "k", "exclude_seen", "format", "model")
 SWITCHES = ("exclude_seen",)
 USAGE = """\
 usage: recbole-atjt recommend CHECKPOINT
-                              --user=ID[,ID] | --history="item,item" | --file=FILE
-                              [-k 10] [--exclude_seen] [--format=table|csv|json]
-                              [--model=module:Class]
+                    --user=ID[,ID] | --history="item,item" | --file=FILE
+                    [-k 10] [--exclude_seen] [--format=table|csv|json]
+                    [--model=module:Class]
 
 Recommend the best items by a trained model. The checkpoint is all that it takes;
 the data need not be there. More: docs/serving.md.

@@ -81,6 +81,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._progress = Progress()
         self.loader: Any = None
         self._resumed: TrainingState | None = None  # inside an epoch
+        self._steps = 0
         self.epoch = self.batch = 0
         self._verified = False
         self._shared: SharedLoss | None = None
