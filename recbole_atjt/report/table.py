@@ -61,7 +61,7 @@ def _aligned(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines: list[str] = []
     for columns in _pages(widths, width):
-        table = ["  ".join(_pad(row[i], widths[i], i) for i in columns) for row in rows]
+        table = ["  ".join(_pad(row[i], widths[i], i) for i in columns).rstrip() for row in rows]
         table.insert(1, "-" * len(table[0]))
         lines += [*([""] if lines else []), *table]
     return lines
