@@ -138,3 +138,15 @@ def test_keeps_full_precision_under_autocast() -> None:
     loss.backward()
     assert loss.dtype == torch.float32
     assert all(p.grad is not None for p in recognizer.parameters())
+
+
+def test_scores_that_dropout_takes_whole_pool_nothing() -> None:
+    pooling = AttentionPooling(4, 4, 0.5, "sum")
+    embedding = torch.randn(5, 4).requires_grad_()
+    history, target = torch.tensor([[1, 0, 0]] * 64), torch.randn(64, 4)
+    pooled = pooling(embedding, history, target)
+    taken = (pooled == 0).all(dim=1)
+    assert 0 < taken.sum() < 64
+    assert torch.allclose(pooled[~taken], embedding[1].expand_as(pooled[~taken]))
+    pooled.sum().backward()
+    assert torch.isfinite(embedding.grad).all()

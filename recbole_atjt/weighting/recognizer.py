@@ -82,7 +82,8 @@ class AttentionPooling(nn.Module):
         hidden: Width of the hidden layer.
         dropout: Dropout rate of each layer.
         normalization: ``softmax`` over the real positions, or ``sum``, the paper's literal
-            division by the sum of the scores (which can be near zero).
+            division by the sum of the scores (which can be near zero); scores that are all 0,
+            as those of a short history that dropout takes whole, give a pooled vector of 0.
         bare_score: Whether the score itself goes without PReLU and dropout.
     """
 
@@ -123,8 +124,8 @@ class AttentionPooling(nn.Module):
             attention = scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(dim=-1)
         else:
             scores = scores * real
-            empty = ~real.any(dim=-1, keepdim=True)
-            attention = scores / scores.sum(dim=-1, keepdim=True).masked_fill(empty, 1.0)
+            total = scores.sum(dim=-1, keepdim=True)  # 0 for padding alone, or all scores dropped
+            attention = scores / total.masked_fill(total == 0, 1.0)
         keys = F.embedding(history, embedding, padding_idx=0)
         return torch.bmm(attention.unsqueeze(1), keys).squeeze(1)
 
