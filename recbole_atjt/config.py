@@ -23,7 +23,7 @@ from recbole_atjt.evaluation.naming import (
 )
 from recbole_atjt.evaluation.revised import dropped_share
 from recbole_atjt.host.keys import recbole_keys
-from recbole_atjt.host.ranges import check_values
+from recbole_atjt.host.ranges import check_fearec, check_values
 from recbole_atjt.host.refusals import refusals_of_recbole
 from recbole_atjt.model.outside import is_outside, keys_of_source
 from recbole_atjt.model.pointwise import pointwise
@@ -164,6 +164,8 @@ class DenoisingConfig(Config):
         super()._set_default_parameters()
         self._require_negatives(final)
         check_valid_metric(final)
+        if self.model == "FEARec":
+            check_fearec(final)
         if reward:
             check_reward(final, final["weighting"], *reward)
         clean = read_intervals(final.get("clean_eval"))

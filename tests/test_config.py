@@ -302,3 +302,17 @@ def test_errors_of_recbole_become_one_line_and_ours_stay() -> None:
 )
 def test_an_error_on_one_line(error: BaseException, line: str) -> None:
     assert in_one_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"n_layers": 1}, "n_layers=1 is out of range: model=FEARec needs at least 2"),
+        ({"MAX_ITEM_LIST_LENGTH": 7}, "MAX_ITEM_LIST_LENGTH=7 is odd: model=FEARec"),
+        ({"MAX_ITEM_LIST_LENGTH": 1}, "MAX_ITEM_LIST_LENGTH=1 is odd: model=FEARec"),
+    ],
+)
+def test_sizes_that_fearec_does_not_take(keys: dict[str, Any], line: str) -> None:
+    with pytest.raises(UsageError, match=line):
+        DenoisingConfig("FEARec", "ml-100k", config_dict=keys)
+    DenoisingConfig("SASRec", "ml-100k", config_dict=keys)

@@ -62,6 +62,21 @@ _MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 _CLIP = ("max_norm", "norm_type", "error_if_nonfinite", "foreach")
 
 
+def check_fearec(final: Mapping[str, Any]) -> None:
+    """Check what FEARec divides by (``sequential_recommender/fearec.py:476``) and transforms.
+
+    Raises:
+        UsageError: One layer, or an odd length of histories.
+    """
+    layers, length = final["n_layers"], final["MAX_ITEM_LIST_LENGTH"]
+    if layers < 2:
+        raise UsageError(f"n_layers={layers} is out of range: model=FEARec needs at least 2")
+    if length % 2:
+        raise UsageError(
+            f"MAX_ITEM_LIST_LENGTH={length} is odd: model=FEARec transforms an even number of items"
+        )
+
+
 def allowed(key: str) -> str:
     """Say which values a key of RecBole's may have; empty where nothing is checked."""
     if key in _CHOICES:
