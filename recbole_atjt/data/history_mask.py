@@ -86,3 +86,16 @@ class HistoryMask:
         """Count the kept clicks of each target's user before it, ``[B]``."""
         counts: np.ndarray = self._before[target] - self._before[self._first[target]]
         return counts
+
+
+def bits_of(marks: np.ndarray | None) -> Tensor | None:
+    """Return marks ``[n]`` at a bit each."""
+    return None if marks is None else torch.from_numpy(np.packbits(marks))
+
+
+def marks_of(bits: Tensor | None, count: int) -> np.ndarray | None:
+    """Return the ``count`` marks that :func:`bits_of` was called on."""
+    if bits is None:
+        return None
+    marks: np.ndarray = np.unpackbits(bits.cpu().numpy(), count=count) == 1
+    return marks

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_atjt.data.history_mask import bits_of, marks_of
 from recbole_atjt.data.windows import WindowBase, WindowColumns, Windows
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.vocabulary import clicks_of
@@ -87,13 +88,26 @@ class Masking:
 
     def state(self) -> dict[str, Any]:
         """Return which clicks are left out, a bit each, and a digest of the clicks."""
-        kept = self._base.mask.kept
-        kept = np.ones(self._size, dtype=bool) if kept is None else kept
+        left_out = self._left_out()
         return {
-            "left_out": torch.from_numpy(np.packbits(~kept)),
-            "clicks": len(kept),
+            "left_out": bits_of(left_out),
+            "clicks": len(left_out),
             "digest": _digest(self._base, self._fields),
         }
+
+    def of_known(self, catalogue: Mapping[str, Any], planted: bool) -> dict[str, Any]:
+        """Return a packed catalogue whose known clicks say which of them histories leave out.
+
+        Args:
+            catalogue: What :meth:`Catalogue.packed` gave.
+            planted: Whether noise is planted: known clicks are those of the data without it, and
+                histories of these leave out none.
+        """
+        return {**catalogue, "left_out": None if planted else bits_of(self._left_out())}
+
+    def _left_out(self) -> np.ndarray:
+        kept = self._base.mask.kept
+        return np.zeros(self._size, dtype=bool) if kept is None else ~kept
 
     def in_epoch(self) -> Tensor:
         """Return what was said so far in this epoch; NaN where nothing was."""
@@ -130,8 +144,9 @@ def put_mask(dataset: Any, state: Mapping[str, Any] | None, path: str) -> None:
             f"checkpoint {path} leaves clicks out of the histories of other interactions: their "
             f"digest is {state['digest']} there and {digest} here; use the same files and settings"
         )
-    left_out = np.unpackbits(state["left_out"].cpu().numpy(), count=int(state["clicks"]))
-    base.mask.keep(left_out == 0, _column(base, fields[0]))
+    left_out = marks_of(state["left_out"], int(state["clicks"]))
+    assert left_out is not None
+    base.mask.keep(~left_out, _column(base, fields[0]))
 
 
 def _column(base: WindowBase, name: str) -> np.ndarray:

@@ -365,7 +365,10 @@ class DenoisingTrainer(EvaluatingTrainer):
         if self._catalogue is None and self._dataset is not None:
             self._catalogue = catalogue_of(self._dataset, self.bare_model).packed()
         state = replace(self.state(epoch), record=self._record(epoch))
-        self._save(str(path), state, self._catalogue)
+        catalogue = self._catalogue
+        if self._masking is not None and catalogue is not None:
+            catalogue = self._masking.of_known(catalogue, self.config["plant"] is not None)
+        self._save(str(path), state, catalogue)
         self.best_epoch, self._unsaved = epoch, False
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
