@@ -68,6 +68,13 @@ def test_hand_worked_histories() -> None:
     assert histories(windows) == [[11], [11, 12], [12, 13], [13, 14], [21], [21, 22]]
 
 
+def test_the_example_of_the_documents() -> None:
+    windows = make_windows(np.ones(6, dtype=int), np.array([1, 2, 3, 4, 5, 6]), 3)[[2, 3, 4]]
+    assert histories(windows) == [[1, 2, 3], [2, 3, 4], [3, 4, 5]]
+    leave_out(windows, [2])
+    assert histories(windows) == [[1, 2], [1, 2, 4], [2, 4, 5]]
+
+
 def test_all_that_share_a_base_follow_and_a_new_base_does_not() -> None:
     windows = make_windows(USERS, ITEMS, 2)
     part = windows[[2, 3]]
