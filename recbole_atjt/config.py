@@ -37,6 +37,7 @@ from recbole_atjt.settings.explained import declared_keys, package_keys
 from recbole_atjt.settings.resources import config_file, properties_path
 from recbole_atjt.settings.yaml_values import load_yaml, parse_value
 from recbole_atjt.weighting.keys import explained_keys
+from recbole_atjt.weighting.mask_key import mask_below
 from recbole_atjt.weighting.table import (
     check_settings,
     find_strategy,
@@ -150,6 +151,7 @@ class DenoisingConfig(Config):
         if "weighting" in final and final["weighting"] is None:
             final["weighting"] = "none"
         check_settings(final)
+        mask_below(final)
         plan_of(final)
         self._check_own_model(final)
         ours = {item.key for item in explained_keys()} - {item.key for item in package_keys()}

@@ -12,6 +12,7 @@ from recbole.utils import FeatureType, ModelType
 from torch import Tensor
 
 from recbole_atjt.checkpoint.texts import pack, unpack
+from recbole_atjt.data.history_mask import bits_of, marks_of
 from recbole_atjt.data.known import KnownClicks, known_clicks
 from recbole_atjt.data.titles import titles_of
 from recbole_atjt.host.extensions import fields_read
@@ -77,6 +78,7 @@ class Catalogue:
             "titles": None if self.titles is None else pack(self.titles),
             "clicks": torch.from_numpy(self.clicks.items),
             "counts": torch.from_numpy(self.clicks.counts),
+            "left_out": bits_of(self.clicks.left_out),
             "fields": fields,
             "user_features": _narrow(self.user_features),
             "item_features": _narrow(self.item_features),
@@ -92,7 +94,7 @@ class Catalogue:
             users=unpack(values["users"]),
             items=unpack(values["items"]),
             titles=None if titles is None else unpack(titles),
-            clicks=KnownClicks(values["clicks"].numpy(), values["counts"].numpy()),
+            clicks=_clicks(values),
             fields={name: Field(*each) for name, each in values["fields"].items()},
             user_features=_widen(values["user_features"]),
             item_features=_widen(values["item_features"]),
@@ -124,6 +126,12 @@ def catalogue_of(dataset: Any, model: Any) -> Catalogue:
         trained_on=None if built is None else (built[0], built[1]),
         preloaded={name: torch.from_numpy(np.array(each)) for name, each in preloaded.items()},
     )
+
+
+def _clicks(values: Mapping[str, Any]) -> KnownClicks:
+    items = values["clicks"].numpy()
+    left_out = marks_of(values.get("left_out"), len(items))
+    return KnownClicks(items, values["counts"].numpy(), left_out)
 
 
 def _field(dataset: Any, name: str) -> Field:

@@ -32,6 +32,7 @@ class TrainingState:
         data: Digest of the training data's rows.
         record: What was noted of the epochs so far.
         inside: Where the epoch after the last one is, if it was begun; else None.
+        mask: Which clicks are left out of histories, with a digest of all clicks; else None.
     """
 
     epoch: int
@@ -44,6 +45,7 @@ class TrainingState:
     data: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
     inside: Mapping[str, Any] | None = None
+    mask: Mapping[str, Any] | None = None
 
 
 def save_training(
@@ -79,6 +81,7 @@ def save_training(
             "record": state.record,
             **({} if catalogue is None else {"catalogue": catalogue}),
             "inside": state.inside,
+            **({} if state.mask is None else {"history_mask": state.mask}),
         },
         optimizers={"trainer": state.optimizer},
         tensors={f"{_WEIGHTING}{name}": value for name, value in state.weighting.items()},
@@ -132,4 +135,5 @@ def load_training(
         data=data,
         record=meta["record"],
         inside=meta.get("inside"),
+        mask=meta.get("history_mask"),
     )

@@ -72,6 +72,7 @@ _OF_TRAINING = frozenset(
         "fast_dropout",
         "weighting",
         "preset",
+        "history_mask_below",  # the mask itself lies in the checkpoint
         "pretrain_epochs",
         "train_stage",
         "load_col",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+RowsOf = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+"""From targets, lengths, positions and the row of the padding to rows of the base."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,18 @@ class History:
         field: Where the values lie.
         target: Target row of each window, ``[m]``.
         length: Length of each history, ``[m]``.
+        rows_of: Finds the rows of histories in the base, as :func:`history_rows` does.
     """
 
-    def __init__(self, field: HistoryField, target: Tensor, length: Tensor) -> None:
+    def __init__(
+        self,
+        field: HistoryField,
+        target: Tensor,
+        length: Tensor,
+        rows_of: RowsOf = history_rows,
+    ) -> None:
         self._field, self._target, self._length = field, target, length
+        self._rows_of = rows_of
         self.dtype = field.dtype
         self.device = field.values.device
 
@@ -121,9 +133,11 @@ class History:
 
     def _gather(self, target: Tensor, length: Tensor, positions: Tensor) -> Tensor:
         padding = len(self._field.values) - 1
-        return self._field.gather(history_rows(target, length, positions, padding))
+        return self._field.gather(self._rows_of(target, length, positions, padding))
 
     def _one(self, window: int) -> Tensor:
+        if self._rows_of is not history_rows:
+            return self[[window]][0]
         end, length = int(self._target[window]), int(self._length[window])
         values = self._field.values[end - length : end].to(self.dtype)
         history = values.new_zeros(self._field.shape)

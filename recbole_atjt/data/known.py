@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,34 @@ class KnownClicks:
     Args:
         items: Item of each click, user by user and the oldest first, ``[n]``.
         counts: Number of clicks of each user, ``[n_users]``; user 0 is the padding.
+        left_out: Whether histories leave a click out, ``[n]``; None where they leave out none.
     """
 
     items: np.ndarray
     counts: np.ndarray
+    left_out: np.ndarray | None = None
 
-    @property
+    @cached_property
     def ends(self) -> np.ndarray:
         """Where each user's clicks end, ``[n_users]``."""
         return np.cumsum(self.counts, dtype=np.int64)
+
+    def of_user(self, user: int) -> np.ndarray:
+        """Return the items that a user has clicked, the oldest first."""
+        return self.items[self._clicks_of(user)]
+
+    def history_of(self, user: int) -> np.ndarray:
+        """Return the items of a user's history: less those left out, but the last at least."""
+        clicks = self._clicks_of(user)
+        items = self.items[clicks]
+        if self.left_out is None:
+            return items
+        kept = items[~self.left_out[clicks]]
+        return kept if len(kept) else items[-1:]
+
+    def _clicks_of(self, user: int) -> slice:
+        end = int(self.ends[user])
+        return slice(end - int(self.counts[user]), end)
 
     @classmethod
     def of(cls, users: np.ndarray, items: np.ndarray, n_users: int) -> KnownClicks:

@@ -23,6 +23,7 @@ class PairedBatch(Interaction):
         group: The phase's group.
         sequences: Number S of its sequences; the other rows are their sampled negatives.
         others: Histories ``[D, L]`` and targets ``[D]`` of other groups' users, or None.
+        rows: Rows of its sequences among the training samples, ``[S]``; None where unknown.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class PairedBatch(Interaction):
         group: int,
         sequences: int,
         others: tuple[Tensor, Tensor] | None = None,
+        rows: np.ndarray | None = None,
     ) -> None:
         super().__init__(batch.interaction)
+        self.rows = rows
         self.group = group
         self.sequences = sequences
         self.others = others
@@ -41,9 +44,9 @@ class PairedBatch(Interaction):
         """Move the batch and what it carries to ``device``."""
         moved = super().to(device, selected_field)
         if self.others is None:
-            return PairedBatch(moved, self.group, self.sequences)
+            return PairedBatch(moved, self.group, self.sequences, None, self.rows)
         others = (self.others[0].to(device), self.others[1].to(device))
-        return PairedBatch(moved, self.group, self.sequences, others)
+        return PairedBatch(moved, self.group, self.sequences, others, self.rows)
 
 
 class _Indices:
@@ -127,8 +130,8 @@ class PhaseLoader:
         group, rows, others = planned
         batch = self.train_data.collate_fn(rows)
         if others is None or not len(others):
-            return PairedBatch(batch, group, len(rows))
-        return PairedBatch(batch, group, len(rows), self.sequences_of(others))
+            return PairedBatch(batch, group, len(rows), None, rows)
+        return PairedBatch(batch, group, len(rows), self.sequences_of(others), rows)
 
     def first_batch(self, most: int = 64) -> PairedBatch:
         """Return a small batch of the first rows, whatever the order of an epoch."""

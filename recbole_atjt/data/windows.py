@@ -9,7 +9,7 @@ a batch and one gather a field.
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_atjt.data.history import History, HistoryField, as_selector, history_rows, is_scalar
+from recbole_atjt.data.history_mask import HistoryMask
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,16 @@ class WindowBase:
     histories: dict[str, HistoryField]
     length_field: str
     max_length: int
+    #: What histories leave out: what changes while everything else stays; a copy has its own.
+    mask: HistoryMask = field(init=False, default_factory=HistoryMask)
+
+    def rows_of(self, target: Tensor, length: Tensor, positions: Tensor, padding: int) -> Tensor:
+        """Find the rows of histories, as `history_rows` does, less what is left out."""
+        return self.mask.rows(target, length, self.max_length, positions, padding)
+
+    def lengths(self, target: Tensor, length: Tensor) -> Tensor:
+        """Return the lengths of histories less what is left out, ``[B]`` int64."""
+        return self.mask.lengths(target, length, self.max_length).long()
 
     def names(self) -> dict[str, None]:
         """Return the names of all columns, in RecBole's order, as an ordered set."""
@@ -104,14 +115,12 @@ class WindowColumns(MutableMapping[str, Any]):
         if name in self.own:
             return self.own[name]
         if name in self.base.histories:
-            return History(self.base.histories[name], self.target, self.length)
+            rows_of = history_rows if self.base.mask.kept is None else self.base.rows_of
+            return History(self.base.histories[name], self.target, self.length, rows_of)
+        if name == self.base.length_field:
+            return self.base.lengths(self.target, self.length)
         if name not in self._gathered:
-            is_length = name == self.base.length_field
-            self._gathered[name] = (
-                self.length.long()
-                if is_length
-                else self.base.columns[name].index_select(0, self.target)
-            )
+            self._gathered[name] = self.base.columns[name].index_select(0, self.target)
         return self._gathered[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -144,7 +153,7 @@ class WindowColumns(MutableMapping[str, Any]):
         """Return every column of all these windows as RecBole's padded tensor."""
         base, target, length = self.base, self.target.long(), self.length.long()
         padding = len(next(iter(base.columns.values()))) - 1
-        rows = history_rows(target, length, torch.arange(base.max_length), padding)
+        rows = base.rows_of(target, length, torch.arange(base.max_length), padding)
         gathered = {}
         for name in self.names:
             if name in self.own:
@@ -152,7 +161,7 @@ class WindowColumns(MutableMapping[str, Any]):
             elif name in base.histories:
                 gathered[name] = base.histories[name].gather(rows)
             elif name == base.length_field:
-                gathered[name] = length
+                gathered[name] = base.lengths(target, length)
             else:
                 gathered[name] = base.columns[name].index_select(0, target)
         return gathered

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 #: Hexadecimal digits of a digest.
 _DIGITS = 16
@@ -28,8 +29,12 @@ def vocabulary_of(dataset: Any) -> dict[str, str]:
 
 def interactions_of(dataset: Any) -> str:
     """Return a digest of the users and items of a dataset's rows, in their order."""
-    columns = (dataset.inter_feat[name] for name in (dataset.uid_field, dataset.iid_field))
-    return _digest(*(np.ascontiguousarray(column.numpy()).data for column in columns))
+    return clicks_of(*(dataset.inter_feat[name] for name in (dataset.uid_field, dataset.iid_field)))
+
+
+def clicks_of(users: Tensor, items: Tensor) -> str:
+    """Return a digest of the users and items of clicks, ``[n]`` each, in their order."""
+    return _digest(*(np.ascontiguousarray(column.numpy()).data for column in (users, items)))
 
 
 def _digest(*parts: Any) -> str:

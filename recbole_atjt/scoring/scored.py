@@ -23,6 +23,7 @@ from recbole_atjt.scoring.judging import Tally, train_fold
 from recbole_atjt.scoring.origin import Origin, origin_of
 from recbole_atjt.scoring.table import COLUMNS
 from recbole_atjt.version import versions
+from recbole_atjt.weighting.mask_key import MASK_KEY, mask_below
 from recbole_atjt.weighting.table import find_strategy, weighting_of
 
 
@@ -141,4 +142,8 @@ def _require_strategy(config: Any) -> None:
         raise UsageError(
             f"weighting={name} weighs nothing, so that there is nothing to score by: use channel "
             "or atjt"
+        )
+    if mask_below(config) is not None:
+        raise UsageError(
+            f"{MASK_KEY}={config[MASK_KEY]} is for training: clicks are scored with whole histories"
         )

@@ -84,7 +84,7 @@ class Encoder:
         self._items = {token: number for number, token in enumerate(catalogue.items)}
         for tokens in (self._users, self._items):  # the padding is nobody
             tokens.pop(next(iter(tokens), ""), None)
-        self._clicks, self._ends = catalogue.clicks, catalogue.clicks.ends
+        self._clicks = catalogue.clicks
 
     def require(self, queries: Iterable[Query]) -> None:
         """Refuse queries that the model can't answer, whoever asks.
@@ -133,20 +133,16 @@ class Encoder:
             if not user:
                 unknown.users[query.user] = unknown.users.get(query.user, 0) + 1
                 return None
-        known = history = self._known(user)
+        known = self._clicks.of_user(user) if user else _NOBODY
         if query.history is not None:
             history = self._numbers(query.history, unknown)
+        else:
+            history = self._clicks.history_of(user) if user else _NOBODY
         if self._signature.reads_history and not len(history):
             unknown.empty.append(number)
             return None
         seen = np.concatenate([known, history]) if exclude_seen else _NOBODY
         return Encoded(user, history, seen)
-
-    def _known(self, user: int) -> np.ndarray:
-        if not user:
-            return _NOBODY
-        end = int(self._ends[user])
-        return self._clicks.items[end - int(self._clicks.counts[user]) : end]
 
     def _numbers(self, tokens: Iterable[str], unknown: Unknown) -> np.ndarray:
         numbers = []

@@ -17,6 +17,7 @@ from recbole_atjt.evaluation.revised import RevisedValidation
 from recbole_atjt.evaluation.shared import EvaluatorOfAll, own_batches
 from recbole_atjt.evaluation.values import ValueMetrics
 from recbole_atjt.parallel.group import copy_of
+from recbole_atjt.training.masking import put_mask
 from recbole_atjt.training.recommender import DenoisingRecommender
 
 
@@ -53,7 +54,7 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         """The RecBole model itself, without the wrapper."""
         return self.model.recommender if self.weighting is not None else self.model
 
-    def _load_best(self, path: str) -> None:
+    def _load_best(self, path: str, dataset: Any) -> None:
         with copy_of(path) as copy:
             loaded = load_checkpoint(copy, device=self.device)
         with well_formed(path):
@@ -63,6 +64,8 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
                 for line in refuse_other_evaluation(path, stored, self.config):
                     self.logger.warning(line)
         load_model(self.bare_model, loaded)
+        with well_formed(path):
+            put_mask(dataset, loaded.meta.get("history_mask"), path)
         self.logger.info(f"Loading model structure and parameters from {path}")
 
     def _refuse_unfinished(self, path: str, loaded: Checkpoint) -> None:
@@ -86,7 +89,7 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
             TrainingError: The model gives scores that are not numbers.
         """
         if eval_data and load_best_model:
-            self._load_best(model_file or self.saved_model_file)
+            self._load_best(model_file or self.saved_model_file, eval_data._dataset)
         self._values.start(eval_data._dataset.item_num if eval_data else 0)
         own = own_batches(eval_data, self._values.pass_over)
         result = super().evaluate(own, load_best_model=False, show_progress=show_progress)

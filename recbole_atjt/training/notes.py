@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from recbole_atjt.weighting.base import Weighting
@@ -45,9 +46,13 @@ class EpochNotes:
     history: list[dict[str, float]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
-    def take(self, epoch: int, weighting: Weighting) -> str | None:
-        """Note what a strategy says of the epoch that just ended; return its complaint, if any."""
-        self.history.append({"epoch": float(epoch), **weighting.describe()})
+    def take(self, epoch: int, weighting: Weighting, more: Mapping[str, float]) -> str | None:
+        """Note what a strategy says of the epoch that just ended, and more figures of it.
+
+        Returns:
+            The strategy's complaint, if any.
+        """
+        self.history.append({"epoch": float(epoch), **weighting.describe(), **more})
         complaint = weighting.complaint()
         if complaint is None:
             return None

@@ -22,6 +22,7 @@ from recbole_atjt.parallel.group import (
 from recbole_atjt.parallel.share import Share
 from recbole_atjt.parallel.streams import own_numbers
 from recbole_atjt.randomness import kept
+from recbole_atjt.weighting.mask_key import MASK_KEY, mask_below
 
 Losses = Union[Tensor, tuple[Tensor, ...]]
 #: How far a batch's loss may be from the mean over its shares, relatively.
@@ -42,6 +43,8 @@ def refuse_alone(config: Any) -> None:
     if size() == 1:
         return
     reason, kind = "", config["MODEL_TYPE"]
+    if mask_below(config) is not None:
+        raise UsageError(f"{MASK_KEY}={config[MASK_KEY]} goes with one process, not {size()}")
     if issubclass(config.model_class, StagedModel):
         reason = "is trained in stages"
     elif traits_of(config.model_class).is_pretrained:

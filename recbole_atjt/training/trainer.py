@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -32,6 +33,7 @@ from recbole_atjt.seam.selftest import verify_seam
 from recbole_atjt.training.choice import active_weighting, refuse_misspelt
 from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
+from recbole_atjt.training.masking import Masking, put_mask
 from recbole_atjt.training.notes import EpochNotes, Progress
 from recbole_atjt.training.optimizer import JointOptimizer
 from recbole_atjt.training.reward import Reward
@@ -80,6 +82,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._notes = EpochNotes()
         self._progress = Progress()
         self.loader: Any = None
+        self._masking: Masking | None = None
         self._resumed: TrainingState | None = None  # inside an epoch
         self._steps = 0
         self.epoch = self.batch = 0
@@ -111,6 +114,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         """Return what makes the batches: RecBole's loader, or its phases with B^D beside them."""
         if self.loader is None:
             self.loader = train_data if self.weighting is None else self._deal(train_data)
+            self._masking = Masking.of(self.config, train_data._dataset, self.weighting)
         return self.loader
 
     def _deal(self, train_data: Any) -> PhaseLoader:
@@ -139,6 +143,9 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._steps = steps_of(self.config, self.last_model_file)
         if self._reward is not None:
             self._reward.require(self.config, valid_data)
+        if self.start_epoch == 0 and self._resumed is None:
+            put_mask(train_data._dataset, None, "")
+            self.loader_of(train_data)
         if self.weighting is not None and self.start_epoch == 0 and self._resumed is None:
             self.weighting.prepare(self.loader_of(train_data).other_sequences)
         self._unsaved = self.best_epoch < 0
@@ -190,6 +197,8 @@ class DenoisingTrainer(EvaluatingTrainer):
             with named_failures(self):
                 self._verify(batches)
             batches = batches.epoch(self.weighting.phases(epoch_idx))
+        if self._masking is not None:
+            self._masking.start()
         start = perf_counter()
         with named_failures(self):
             losses = self._train_steps(batches, epoch_idx, loss_func, show_progress)
@@ -197,8 +206,11 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._progress.take(epoch_idx, losses, self.batch)
         settle(self.bare_model, self.weighting)
         if self.weighting is not None:
+            if self._masking is not None:
+                self._masking.close(epoch_idx)
             self.weighting.end_epoch(epoch_idx)
-            complaint = self._notes.take(epoch_idx, self.weighting)
+            masked = {} if self._masking is None else {"masked_share": self._masking.share}
+            complaint = self._notes.take(epoch_idx, self.weighting, masked)
             if complaint is not None:
                 self.logger.warning(complaint)
         return losses
@@ -207,6 +219,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         """Train an epoch's batches, or those that are left of it; return the sums of its losses."""
         plain = loss_func or self.model.calculate_loss
         loss_of = plain if self._shared is None else self._share
+        if self._masking is not None:
+            loss_of = partial(self._noted, loss_of)
         state, self._resumed = self._resumed, None
         if state is None and not self._steps:
             return total_losses(super()._train_epoch(batches, epoch, loss_of, show_progress))
@@ -216,6 +230,8 @@ class DenoisingTrainer(EvaluatingTrainer):
 
         def keep(number: int) -> None:
             here = inside(number, total_losses(tuple(sums.found)), begun, self.weighting)
+            if self._masking is not None:
+                here["masking"] = self._masking.in_epoch()
             try:
                 self._save(str(self.last_model_file), replace(self.state(epoch - 1), inside=here))
             except TrainingError as error:
@@ -230,12 +246,21 @@ class DenoisingTrainer(EvaluatingTrainer):
         super()._train_epoch(left, epoch, sums.watching(loss_of), show_progress)
         return total_losses(sums.as_losses())
 
+    def _noted(self, loss_of: Any, interaction: Any) -> Any:
+        """Return a batch's losses, after which the strategy's word on its clicks is noted."""
+        losses = loss_of(interaction)
+        assert self._masking is not None
+        self._masking.note(interaction.rows)
+        return losses
+
     def _go_on_inside(self, state: TrainingState) -> Mapping[str, Any]:
         """Take up what the start of an epoch has changed; return where the epoch was."""
         assert state.inside is not None
         if self.weighting is not None:
             self.weighting.load_state_dict(dict(state.weighting))
             self.weighting.go_on_in_epoch(state.inside["weighting"])
+        if self._masking is not None:
+            self._masking.go_on_in_epoch(state.inside["masking"])
         self.optimizer.load_state_dict(state.optimizer)
         for name, one in self._generators().items():
             one.set_state(state.inside["generators"][name])
@@ -292,6 +317,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             rng=capture_rng(self._generators()),
             data=self._data,
             record=self._record(self.best_epoch),
+            mask=None if self._masking is None else self._masking.state(),
         )
 
     def _record(self, best_epoch: int) -> dict[str, Any]:
@@ -339,7 +365,10 @@ class DenoisingTrainer(EvaluatingTrainer):
         if self._catalogue is None and self._dataset is not None:
             self._catalogue = catalogue_of(self._dataset, self.bare_model).packed()
         state = replace(self.state(epoch), record=self._record(epoch))
-        self._save(str(path), state, self._catalogue)
+        catalogue = self._catalogue
+        if self._masking is not None and catalogue is not None:
+            catalogue = self._masking.of_known(catalogue, self.config["plant"] is not None)
+        self._save(str(path), state, catalogue)
         self.best_epoch, self._unsaved = epoch, False
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
@@ -354,7 +383,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         except TrainingError as error:
             raise TrainingError(f"{error}; {self.what_is_saved()}") from error
 
-    def _load_best(self, path: str) -> None:
+    def _load_best(self, path: str, dataset: Any) -> None:
         """Load a checkpoint, but never what lay in the place of one that was not written.
 
         Raises:
@@ -364,7 +393,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             key, scores = self.config["valid_metric"], list(self._progress.scores.values())
             reason = f"{key} was {scores[-1]} at the last validation" if scores else "saved=False"
             raise TrainingError(f"no epoch was kept ({reason}): there is no best model to evaluate")
-        super()._load_best(path)
+        super()._load_best(path, dataset)
 
     def resume_checkpoint(self, resume_file: Any, train_data: Any = None) -> None:
         """Go on from a checkpoint of this package: model, optimisers, counters, randomness.
@@ -387,6 +416,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             )
             load_model(self.bare_model, found)
             self.loader_of(train_data)
+            put_mask(train_data._dataset, state.mask, path)
             self.take_up(state)
         if path != self.last_model_file:
             self.saved_model_file = path

@@ -124,6 +124,8 @@ class Weighting(nn.Module):
         self.settings = settings
         self.register_buffer("item_frequency", item_frequency)
         self.report = EpochReport()
+        #: What :meth:`weigh` gave for the last batch, where that is a probability.
+        self.last_clean: Tensor | None = None
 
     @classmethod
     def build(cls, settings: Any, item_frequency: Tensor) -> Weighting:
@@ -136,6 +138,8 @@ class Weighting(nn.Module):
         They and what they were made of go into the report of a training epoch.
         """
         raw = self.weigh(evidence)
+        if self.weighs_by_probability:
+            self.last_clean = raw.detach()[: len(evidence.item)]
         weights = self.normalize(raw)
         if torch.is_grad_enabled():
             sequences = len(evidence.item)
