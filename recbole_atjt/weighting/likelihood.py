@@ -28,7 +28,7 @@ def target_scores(evidence: Evidence) -> Tensor | None:
     if evidence.logits is not None:
         return None
     if evidence.label is not None:
-        return _logits(evidence.loss, evidence.label)[:sequences]
+        return _logits(evidence.loss[:sequences], evidence.label[:sequences])
     return None if evidence.pair is None else evidence.pair[0].float()[:sequences]
 
 
@@ -37,8 +37,8 @@ def negative_scores(evidence: Evidence) -> tuple[Tensor, Tensor] | None:
     if evidence.negative is None:
         return None
     if evidence.label is not None:
-        own = _logits(evidence.loss, evidence.label)[len(evidence.item) :]
-        return evidence.negative, own
+        sequences = len(evidence.item)
+        return evidence.negative, _logits(evidence.loss[sequences:], evidence.label[sequences:])
     return None if evidence.pair is None else (evidence.negative, evidence.pair[1].float())
 
 
