@@ -39,7 +39,6 @@ from recbole.utils import ModelType, init_seed
 import recbole_atjt
 from recbole_atjt.model.table import find_model
 
-
 #: Seconds of the clock and of the processor, of each round.
 Rounds = list[tuple[float, float]]
 
