@@ -102,12 +102,14 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         "metrics": ["Hit"],
         "valid_metric": "Hit@10",
     }
-    if find_model(args.model).type == ModelType.CONTEXT:
+    kind = find_model(args.model).type
+    if kind == ModelType.CONTEXT:
         given["threshold"] = None
         given["mlp_hidden_size"] = [256, 128]
-        given["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
-    else:
+    if kind == ModelType.SEQUENTIAL:
         given["train_neg_sample_args"] = None
+    else:
+        given["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
     return given
 
 
