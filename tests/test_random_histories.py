@@ -72,10 +72,10 @@ def test_without_scores_of_all_items_targets_change_histories() -> None:
 def test_the_mean_under_random_histories_is_the_level_less_the_gap() -> None:
     histories = RandomHistories(ITEMS)
     item = torch.full((300,), 3)
-    score, all_of = 2.0 + torch.randn(300), torch.ones(300, dtype=torch.bool)
+    score = 2.0 + torch.randn(300)
     for _ in range(20):
         histories.follow(item, score, torch.ones_like(item, dtype=torch.bool))
-        histories.compare(item, score, score - 1.5 + 0.1 * torch.randn(300), all_of, all_of)
+        histories.compare(item, score, score - 1.5 + 0.1 * torch.randn(300))
     assert histories.mean(item[:1]).item() == pytest.approx(float(score.mean()) - 1.5, abs=0.05)
     # An item that was never compared leans on all.
     histories.follow(torch.tensor([4]), torch.tensor([7.0]), torch.tensor([True]))

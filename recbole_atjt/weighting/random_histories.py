@@ -24,9 +24,6 @@ _KEPT_OF_ALL = 0.9
 _PRIOR_DRAWS = 5.0
 #: Every so many batches the batch's targets change histories.
 _EVERY = 8
-#: So many of them, or half of a batch where that is more: what is rare in a batch is how its
-#: targets score under their own histories, which is known of all.
-_ENOUGH = 512
 
 
 class RandomHistories(nn.Module):
@@ -97,11 +94,11 @@ class RandomHistories(nn.Module):
             return
         self.follow(evidence.item, score, click)
         if evidence.swapped is not None and self.batch % _EVERY == 0:
-            few = max(size // 2, min(size, _ENOUGH))
-            row = torch.randperm(few, device=device, generator=generator)
-            chosen = click[:few] & (evidence.user[row] != evidence.user[:few])
+            row = torch.randperm(size, device=device, generator=generator)
+            chosen = click & (evidence.user[row] != evidence.user)
             if bool(chosen.any()):
-                self.compare(evidence.item, score, evidence.swapped(row), chosen, click)
+                other = evidence.swapped(row)
+                self.compare(evidence.item[chosen], score[chosen], other[chosen])
         self.batch += 1
 
     def _rank(
@@ -136,32 +133,21 @@ class RandomHistories(nn.Module):
         """Take in scores of targets, ``[m]`` each, as far as they are clicks."""
         self._note(self.level, item, click, torch.ones_like(score), score)
 
-    def compare(
-        self, item: Tensor, score: Tensor, swapped: Tensor, chosen: Tensor, click: Tensor
-    ) -> None:
-        """Take in scores of targets under their own and of some of them under random histories.
+    def compare(self, item: Tensor, score: Tensor, swapped: Tensor) -> None:
+        """Take in scores of the same clicks under their own and under random histories, ``[m]``.
 
         The tail is where the lowest tenth of the random histories lie. Both are measured from
         the same level at the same time, so that what is independent of its history is there as
         often, however far the level lags behind.
-
-        Args:
-            item: Targets, ``[S]``.
-            score: Their scores under their own histories, ``[S]``.
-            swapped: Those of the first K under random ones, ``[K]``.
-            chosen: Which of these count, at least one, ``[K]``.
-            click: Which targets are clicks, ``[S]``.
         """
-        some = item[: len(swapped)]
-        other = self.standard(some, swapped)[chosen]
+        usual = self._usual(item)
+        own, other = ((each - usual[0]) / usual[1].sqrt() for each in (score, swapped))
         edge = torch.quantile(other, TAIL)
-        clicked_item = item[click]
-        own = self.standard(clicked_item, score[click])
-        self.count(clicked_item, (own < edge) + TAIL * (own == edge))
-        square = (swapped - self.mean(some)) ** 2
-        drawn = torch.ones_like(swapped), score[: len(swapped)] - swapped, square
-        self._note(self.gap, some, chosen, *drawn)
-        self.overall.mul_(_KEPT_OF_ALL).add_(torch.stack(drawn, dim=1)[chosen].double().mean(0))
+        self.count(item, (own < edge) + TAIL * (own == edge))
+        square = (swapped - usual[0]) ** 2
+        drawn = torch.ones_like(score), score - swapped, square
+        self._note(self.gap, item, torch.ones_like(item), *drawn)
+        self.overall.mul_(_KEPT_OF_ALL).add_(torch.stack(drawn, dim=1).double().mean(0))
 
     def _note(self, sums: Tensor, item: Tensor, chosen: Tensor, *values: Tensor) -> None:
         """Let running sums of items forget by draws, and take in chosen values ``[m]``, in place.
@@ -193,11 +179,6 @@ class RandomHistories(nn.Module):
     def mean(self, item: Tensor) -> Tensor:
         """Return the mean score of items under random histories, ``[m]``."""
         return self._usual(item)[0]
-
-    def standard(self, item: Tensor, score: Tensor) -> Tensor:
-        """Return scores from their mean under random histories, in deviations, ``[m]``."""
-        mean, variance = self._usual(item)
-        return (score - mean) / variance.sqrt()
 
     def lift(self, item: Tensor, score: Tensor) -> Tensor:
         r"""Return :math:`\log p(y|s) - \log E_{s'} p(y|s')`, ``[m]``.
