@@ -70,8 +70,13 @@ def restore_rng(state: Mapping[str, Any], generators: Generators | None = None) 
 @contextmanager
 def kept() -> Iterator[None]:
     """Leave the global random states behind the block as they were before it."""
-    state = capture_rng()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    state, numbers, python = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         yield
     finally:
-        restore_rng(state)
+        torch.set_rng_state(state)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+        np.random.set_state(numbers)
+        random.setstate(python)

@@ -34,8 +34,24 @@ def test_scores_of_all_items_are_those_of_full_ranking(
     rows = torch.tensor([3, 0, 7])
     found = others.all_items(batch, rows)
     assert found.shape == (3, bare.n_items)
+    rows = torch.randperm(len(batch))[:50].argsort()  # of the first 50 targets
+    found = others.all_items(batch, rows)
     single = others.swapped(batch, rows)
-    assert torch.allclose(found[torch.arange(3), batch["item_id"][:3]], single, atol=1e-4)
+    assert torch.allclose(found[torch.arange(50), batch["item_id"][:50]], single, atol=1e-4)
+
+
+def test_dropout_works_as_in_the_step_and_is_given_back(tmp_path: Any) -> None:
+    bare, batch, others = build("WideDeep", tmp_path, dropout_prob=0.5)
+    inside = dict(bare.named_modules())
+    rows = torch.arange(100)
+    bare.train()
+    once, again = (others.swapped(batch, rows) for _ in range(2))
+    assert torch.equal(once, again)  # random numbers are as before
+    torch.rand(1)
+    assert not torch.allclose(once, others.swapped(batch, rows))
+    bare.eval()
+    assert not torch.allclose(once, others.swapped(batch, rows))
+    assert dict(bare.named_modules()) == inside
 
 
 def test_a_context_model_scores_single_items_with_their_features(tmp_path: Any) -> None:
@@ -44,11 +60,11 @@ def test_a_context_model_scores_single_items_with_their_features(tmp_path: Any) 
     assert not others.scores_all
     assert others.item_fields == ["item_id", "class"]
     bare.eval()
-    mixed = batch[torch.tensor([1, 0])]
+    mixed = batch[torch.tensor([1, 2, 0])]
     for field in others.item_fields:
-        mixed.interaction[field] = batch[field][:2]
+        mixed.interaction[field] = batch[field][:3]
     expected = bare.predict(mixed)
-    found = others.swapped(batch, torch.tensor([1, 0]))
+    found = others.swapped(batch, torch.tensor([1, 2, 0]))
     assert torch.allclose(found.sigmoid(), expected, atol=1e-5)
 
 

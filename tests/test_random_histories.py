@@ -74,18 +74,19 @@ def test_the_mean_under_random_histories_is_the_level_less_the_gap() -> None:
     item = torch.full((300,), 3)
     score = 2.0 + torch.randn(300)
     for _ in range(20):
-        histories.follow(item, score)
+        histories.follow(item, score, torch.ones_like(item, dtype=torch.bool))
         histories.compare(item, score, score - 1.5 + 0.1 * torch.randn(300))
     assert histories.mean(item[:1]).item() == pytest.approx(float(score.mean()) - 1.5, abs=0.05)
     # An item that was never compared leans on all.
-    histories.follow(torch.tensor([4]), torch.tensor([7.0]))
+    histories.follow(torch.tensor([4]), torch.tensor([7.0]), torch.tensor([True]))
     assert histories.mean(torch.tensor([4])).item() == pytest.approx(5.5, abs=0.05)
 
 
 def test_what_was_seen_long_ago_is_forgotten() -> None:
     histories = RandomHistories(ITEMS)
-    histories.follow(torch.full((200,), 1), torch.zeros(200))
-    histories.follow(torch.full((200,), 1), torch.full((200,), 5.0))
+    all_of = torch.ones(200, dtype=torch.bool)
+    histories.follow(torch.full((200,), 1), torch.zeros(200), all_of)
+    histories.follow(torch.full((200,), 1), torch.full((200,), 5.0), all_of)
     weight, total = histories.level[1]
     assert float(total / weight) == pytest.approx(5.0, abs=0.01)
 
@@ -98,7 +99,7 @@ def test_running_sums_are_those_of_a_naive_loop() -> None:
     ]
     expected = torch.zeros(ITEMS, 2, dtype=torch.float64)
     for item, score in batches:
-        histories.follow(item, score)
+        histories.follow(item, score, torch.ones_like(item, dtype=torch.bool))
         for one in item.unique().tolist():
             mine = score[item == one].double()
             steps = sum(0.9**k for k in range(len(mine)))

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor, nn
 
+from recbole_atjt.dropout import FastDropout
 from recbole_atjt.host.traits import gives_probabilities, traits_of
 from recbole_atjt.randomness import kept
 
@@ -20,7 +22,8 @@ class OtherHistories:
     """Scores items under histories that they do not belong to, in the middle of a training step.
 
     Random states, attributes that the model sets while it predicts, and the statistics of batch
-    normalisation are left as they were.
+    normalisation are left as they were. Dropout is what it is in the step, by cheaper random
+    numbers: nobody else draws from them.
 
     Args:
         model: A RecBole model.
@@ -43,6 +46,12 @@ class OtherHistories:
             for module in model.modules()
             if isinstance(module, nn.modules.batchnorm._BatchNorm)
         ]
+        self._dropouts = [
+            (parent._modules, name, FastDropout(child.p))
+            for parent in model.modules()
+            for name, child in parent.named_children()
+            if type(child) is nn.Dropout and child.p < 1.0
+        ]
 
     def all_items(self, interaction: Any, rows: Tensor) -> Tensor:
         """Return logits of all items under the histories of a batch's rows, ``[K, n_items]``.
@@ -52,25 +61,30 @@ class OtherHistories:
             rows: Rows of the batch, ``[K]``.
         """
         with self._undisturbed():
-            scores: Tensor = self.model.full_sort_predict(interaction[rows])
+            scores: Tensor = self.model.full_sort_predict(_rows(interaction, rows))
         scores = scores.float().view(len(rows), -1)[:, : self.n_items]
         return scores if self._ranks_by_logits else _logit(scores)
 
     def swapped(self, interaction: Any, rows: Tensor) -> Tensor:
         """Return logits of the first S rows' targets under the histories of other rows, ``[S]``.
 
-        The fields of the target go along with it, all others stay with the history.
+        The fields of the target go along with it, all others stay with the history. Targets move,
+        since histories are long.
 
         Args:
             interaction: The batch.
-            rows: For each target the row whose history takes the place of its own, ``[S]``.
+            rows: For each target the row whose history takes the place of its own, a permutation
+                of the first S rows, ``[S]``.
         """
-        mixed = interaction[rows]
+        size = len(rows)
+        target = torch.empty_like(rows)
+        target[rows] = torch.arange(size, device=rows.device)
+        mixed = interaction[:size]
         for field in self.item_fields:
             if field in mixed.interaction:
-                mixed.interaction[field] = interaction[field][: len(rows)]
+                mixed.interaction[field] = mixed.interaction[field][target]
         with self._undisturbed():
-            scores: Tensor = self.model.predict(mixed).flatten().float()
+            scores: Tensor = self.model.predict(mixed).flatten().float()[rows]
         return _logit(scores) if self._probabilities else scores
 
     @contextmanager
@@ -79,14 +93,25 @@ class OtherHistories:
         learning = [module for module in self._normalisers if module.training]
         for module in learning:
             module.eval()
+        plain = [children[name] for children, name, _ in self._dropouts]
+        for (children, name, fast), dropout in zip(self._dropouts, plain):
+            children[name] = fast.train(dropout.training)
         try:
             with kept(), torch.no_grad():
                 yield
         finally:
+            for (children, name, _), dropout in zip(self._dropouts, plain):
+                children[name] = dropout
             for module in learning:
                 module.train()
             vars(self.model).clear()
             vars(self.model).update(attributes)
+
+
+def _rows(interaction: Any, rows: Tensor) -> Interaction:
+    """Return rows of a batch; RecBole makes a list of their numbers for each column."""
+    columns = interaction.interaction.items()
+    return Interaction({name: values.index_select(0, rows) for name, values in columns})
 
 
 def _logit(probability: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Evidence:
         all_items: Scores all items under histories of the batch: given rows ``[K]``, it returns
             logits, detached, ``[K, n_items]``; None where the model can't, or ``logits`` are there.
         swapped: Scores each target under another history of the batch: given a row for each,
-            ``[S]``, it returns logits, detached, ``[S]``; None where the model can't.
+            all of them once, ``[S]``, it returns logits, detached, ``[S]``; None where it can't.
         true: Whether each sequence's target is known to be no noise, ``[S]``; None where the data
             does not know. It goes into the report; a strategy that reads it is an oracle.
     """

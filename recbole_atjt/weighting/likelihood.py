@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -11,6 +15,25 @@ from recbole_atjt.weighting.base import Evidence
 _LARGEST = 30.0
 
 
+_Answer = TypeVar("_Answer")
+
+
+def _once(ask: Callable[[Evidence], _Answer]) -> Callable[[Evidence], _Answer]:
+    """Let a question to a batch be answered from memory when it is asked again."""
+    name = f"_{ask.__name__}"
+
+    @wraps(ask)
+    def answer(evidence: Evidence) -> _Answer:
+        kept = vars(evidence)
+        if name not in kept:
+            kept[name] = ask(evidence)
+        found: _Answer = kept[name]
+        return found
+
+    return answer
+
+
+@_once
 def clicked(evidence: Evidence) -> Tensor:
     """Return which sequences are clicks, not labelled as none, ``[S]``."""
     if evidence.label is None:
@@ -18,6 +41,7 @@ def clicked(evidence: Evidence) -> Tensor:
     return evidence.label[: len(evidence.item)] > 0
 
 
+@_once
 def target_scores(evidence: Evidence) -> Tensor | None:
     """Return the logits of the targets where single items are scored, without a graph, ``[S]``.
 
@@ -28,7 +52,7 @@ def target_scores(evidence: Evidence) -> Tensor | None:
     if evidence.logits is not None:
         return None
     if evidence.label is not None:
-        return _logits(evidence.loss, evidence.label)[:sequences]
+        return _logits(evidence.loss[:sequences], evidence.label[:sequences])
     return None if evidence.pair is None else evidence.pair[0].float()[:sequences]
 
 
@@ -37,8 +61,8 @@ def negative_scores(evidence: Evidence) -> tuple[Tensor, Tensor] | None:
     if evidence.negative is None:
         return None
     if evidence.label is not None:
-        own = _logits(evidence.loss, evidence.label)[len(evidence.item) :]
-        return evidence.negative, own
+        sequences = len(evidence.item)
+        return evidence.negative, _logits(evidence.loss[sequences:], evidence.label[sequences:])
     return None if evidence.pair is None else (evidence.negative, evidence.pair[1].float())
 
 

@@ -10,7 +10,7 @@ their posteriors; where a head allows no such test, from the posteriors alone, b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -67,6 +67,8 @@ class NoiseMixture(nn.Module):
         self.register_buffer("clicks", torch.zeros(len(unigram), dtype=torch.float64))
         self.histories = RandomHistories(len(unigram))
         self._generator: torch.Generator | None = None
+        self._tables: dict[str, Tensor] = {}  # of items, for the noise and share of that state
+        self._tables_of: tuple[int, ...] = ()
 
     def start(self, epoch: int) -> None:
         """Seed the draws of an epoch, which leave the training's own random numbers alone."""
@@ -122,10 +124,29 @@ class NoiseMixture(nn.Module):
             item: Items, ``[m]``.
             score: Their logits, ``[m]``.
         """
-        frequency, share = self.unigram[item].double(), self.share
-        left = torch.maximum(frequency - share * self.noise[item], _LEAST_CLEAN * frequency)
-        clean = (left / (1 - share)).clamp_min(1e-30).log()
-        return self.histories.lift(item, score) + clean.to(score)
+        return self.histories.lift(item, score) + self._log_clean()[item].to(score)
+
+    def _log_clean(self) -> Tensor:
+        r"""Return :math:`\log f_c` of all items, made anew where share or noise have changed."""
+        return self._kept("clean", self._make_log_clean)
+
+    def _make_log_clean(self) -> Tensor:
+        frequency, share = self.unigram.double(), self.share
+        left = torch.maximum(frequency - share * self.noise, _LEAST_CLEAN * frequency)
+        return (left / (1 - share)).clamp_min(1e-30).log()
+
+    def _log_noise(self) -> Tensor:
+        r"""Return :math:`\log q` of all items, made anew where the noise has changed."""
+        return self._kept("noise", lambda: torch.log(self.noise.clamp_min(1e-30)))
+
+    def _kept(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return a table of items that depends on noise and share, from memory while these stay."""
+        state = (id(self.noise), self.noise._version, id(self.share), self.share._version)
+        if self._tables_of != state:
+            self._tables_of, self._tables = state, {}
+        if name not in self._tables:
+            self._tables[name] = make()
+        return self._tables[name]
 
     def watch(self, evidence: Evidence) -> None:
         """Look at a batch before its likelihoods are asked for."""
@@ -134,7 +155,7 @@ class NoiseMixture(nn.Module):
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``."""
-        return log_p - torch.log(self.noise[item].clamp_min(1e-30))
+        return log_p - self._log_noise()[item]
 
     def clean_posterior(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`P(clean | s, y) = (1-e) p / ((1-e) p + e q)`; 1 where e is 0.
@@ -159,13 +180,12 @@ class NoiseMixture(nn.Module):
             log_p: Log-likelihoods of its targets, ``[S]``.
             clean: Posteriors of being clean, ``[S]``.
         """
-        counted = clicked(evidence)
-        item = evidence.item[counted]
-        self.mass.index_add_(0, item, 1.0 - clean[counted].double())
-        self.clicks.index_add_(0, item, torch.ones_like(item, dtype=torch.float64))
+        item, counted = evidence.item, clicked(evidence).double()
+        self.mass.index_add_(0, item, (1.0 - clean.double()) * counted)
+        self.clicks.index_add_(0, item, counted)
         if evidence.logits is not None:
             rank = self._rank_of_logits(evidence, log_p)
-            self.histories.count(item, (rank < TAIL)[counted])
+            self.histories.count(item, (rank < TAIL) * counted, counted)
 
     def _rank_of_logits(self, evidence: Evidence, log_p: Tensor) -> Tensor:
         """Return the share of random histories under which a target is less likely, ``[S]``.

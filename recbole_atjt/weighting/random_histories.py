@@ -44,6 +44,7 @@ class RandomHistories(nn.Module):
     gap: Tensor
     overall: Tensor
     tail: Tensor
+    _drawn: Tensor
 
     def __init__(self, n_items: int) -> None:
         super().__init__()
@@ -55,8 +56,11 @@ class RandomHistories(nn.Module):
         self.register_buffer("overall", torch.zeros(3, dtype=torch.float64))
         #: Clicks on each item in the tail, and those that were compared.
         self.register_buffer("tail", torch.zeros(n_items, 2, dtype=torch.float64))
+        #: Draws of each item in the batch at hand; zeros between batches, so not kept.
+        self.register_buffer("_drawn", torch.zeros(n_items, dtype=torch.float64), persistent=False)
         self.batch = 0
         self._scores: Tensor | None = None
+        self._targets: tuple[Tensor, Tensor]  # the batch's, and their columns of these scores
 
     def start(self) -> None:
         """Begin an epoch, whose first batch changes histories."""
@@ -81,13 +85,14 @@ class RandomHistories(nn.Module):
         if evidence.all_items is not None:
             row = torch.randint(size, (min(_COMPARED, size),), device=device, generator=generator)
             self._scores = evidence.all_items(row)
+            self._targets = evidence.item, self._scores.index_select(1, evidence.item)
         if not learn:
             return
         click = clicked(evidence)
         if self._scores is not None:
-            self._rank(evidence.item[click], score[click], generator)
+            self._rank(evidence.item, score, click, generator)
             return
-        self.follow(evidence.item[click], score[click])
+        self.follow(evidence.item, score, click)
         if evidence.swapped is not None and self.batch % _EVERY == 0:
             row = torch.randperm(size, device=device, generator=generator)
             chosen = click & (evidence.user[row] != evidence.user)
@@ -96,23 +101,37 @@ class RandomHistories(nn.Module):
                 self.compare(evidence.item[chosen], score[chosen], other[chosen])
         self.batch += 1
 
-    def _rank(self, item: Tensor, score: Tensor, generator: torch.Generator | None) -> None:
-        """Count the targets that rank low among their scores under random histories."""
-        assert self._scores is not None
-        other = self._scores[:, item]
+    def _rank(
+        self, item: Tensor, score: Tensor, click: Tensor, generator: torch.Generator | None
+    ) -> None:
+        """Count the clicks that rank low among their scores under random histories."""
+        other = self._under_random(item)
         chance = torch.rand(len(item), device=item.device, generator=generator)
         below, equal = compared(other, score)
         rank = (below.sum(0) + chance * (1 + equal.sum(0))) / (1 + len(other))
-        self.count(item, rank < TAIL)
+        counted = click.double()
+        self.count(item, (rank < TAIL) * counted, counted)
 
-    def count(self, item: Tensor, low: Tensor) -> None:
-        """Count compared clicks ``[m]``, and whether (or how far) each is in the tail."""
-        both = torch.stack((low.double(), torch.ones_like(low, dtype=torch.float64)), dim=1)
-        self.tail.index_add_(0, item, both)
+    def _under_random(self, item: Tensor) -> Tensor:
+        """Return scores of items under the random histories of the batch, ``[K, m]``."""
+        assert self._scores is not None
+        known, other = self._targets
+        return other if known is item else self._scores.index_select(1, item)
 
-    def follow(self, item: Tensor, score: Tensor) -> None:
-        """Take in scores of clicks, ``[m]`` each."""
-        _note(self.level, item, torch.ones_like(score), score)
+    def count(self, item: Tensor, low: Tensor, weight: Tensor | None = None) -> None:
+        """Count compared clicks ``[m]``, and whether (or how far) each is in the tail.
+
+        Args:
+            item: Their items, ``[m]``.
+            low: Whether each is in the tail, ``[m]``.
+            weight: How much each counts, ``low`` included; all are 1 where None, ``[m]``.
+        """
+        counted = torch.ones_like(low, dtype=torch.float64) if weight is None else weight
+        self.tail.index_add_(0, item, torch.stack((low.double(), counted), dim=1))
+
+    def follow(self, item: Tensor, score: Tensor, click: Tensor) -> None:
+        """Take in scores of targets, ``[m]`` each, as far as they are clicks."""
+        self._note(self.level, item, click, torch.ones_like(score), score)
 
     def compare(self, item: Tensor, score: Tensor, swapped: Tensor) -> None:
         """Take in scores of the same clicks under their own and under random histories, ``[m]``.
@@ -121,29 +140,45 @@ class RandomHistories(nn.Module):
         the same level at the same time, so that what is independent of its history is there as
         often, however far the level lags behind.
         """
-        own, other = (self.standard(item, each) for each in (score, swapped))
+        usual = self._usual(item)
+        own, other = ((each - usual[0]) / usual[1].sqrt() for each in (score, swapped))
         edge = torch.quantile(other, TAIL)
         self.count(item, (own < edge) + TAIL * (own == edge))
-        square = (swapped - self.mean(item)) ** 2
+        square = (swapped - usual[0]) ** 2
         drawn = torch.ones_like(score), score - swapped, square
-        _note(self.gap, item, *drawn)
+        self._note(self.gap, item, torch.ones_like(item), *drawn)
         self.overall.mul_(_KEPT_OF_ALL).add_(torch.stack(drawn, dim=1).double().mean(0))
+
+    def _note(self, sums: Tensor, item: Tensor, chosen: Tensor, *values: Tensor) -> None:
+        """Let running sums of items forget by draws, and take in chosen values ``[m]``, in place.
+
+        Among themselves, a batch's draws of an item count alike.
+        """
+        counted = chosen.double()
+        count = self._drawn.index_add_(0, item, counted).index_select(0, item)
+        self._drawn.index_fill_(0, item, 0.0)
+        left = torch.pow(_KEPT, count)
+        each = (counted * (1 - left) / (count * (1 - _KEPT)).clamp_min(1e-12)).unsqueeze(1)
+        kept = sums.index_select(0, item).mul_(left.unsqueeze(1))
+        sums.index_copy_(0, item, kept)  # rows of one item hold the same
+        sums.index_add_(0, item, torch.stack(values, dim=1).double().mul_(each))
 
     def _gaps(self, item: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean gap and variance of items, leaning on those of all, ``[m]`` each."""
         overall = self.overall / self.overall[0].clamp_min(1e-12)
-        weight, gap, square = (self.gap[item] + _PRIOR_DRAWS * overall).unbind(1)
+        weight, gap, square = (self.gap.index_select(0, item) + _PRIOR_DRAWS * overall).unbind(1)
         weight = weight.clamp_min(1e-12)
         return gap / weight, (square / weight).clamp_min(1e-8)
 
+    def _usual(self, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of items' scores under random histories, ``[m]`` each."""
+        weight, total = self.level.index_select(0, item).unbind(1)
+        gap, variance = self._gaps(item)
+        return (total / weight.clamp_min(1e-12) - gap).float(), variance.float()
+
     def mean(self, item: Tensor) -> Tensor:
         """Return the mean score of items under random histories, ``[m]``."""
-        weight, total = self.level[item].unbind(1)
-        return (total / weight.clamp_min(1e-12) - self._gaps(item)[0]).float()
-
-    def standard(self, item: Tensor, score: Tensor) -> Tensor:
-        """Return scores from their mean under random histories, in deviations, ``[m]``."""
-        return (score - self.mean(item)) / self._gaps(item)[1].sqrt().float()
+        return self._usual(item)[0]
 
     def lift(self, item: Tensor, score: Tensor) -> Tensor:
         r"""Return :math:`\log p(y|s) - \log E_{s'} p(y|s')`, ``[m]``.
@@ -156,9 +191,10 @@ class RandomHistories(nn.Module):
             score: Their scores under a history, ``[m]``.
         """
         if self._scores is not None:
-            other = self._scores[:, item]
+            other = self._under_random(item)
             return score - (torch.logsumexp(other, 0) - math.log(len(other)))
-        return score - self.mean(item) - 0.5 * self._gaps(item)[1].float()
+        mean, variance = self._usual(item)
+        return score - mean - 0.5 * variance
 
 
 def compared(other: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,15 +212,3 @@ def compared(other: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """
     apart, slack = other - own, _ROUNDING * (1.0 + own.abs())
     return apart < -slack, apart.abs() <= slack
-
-
-def _note(sums: Tensor, item: Tensor, *values: Tensor) -> None:
-    """Let running sums of items forget by draws, and take in values ``[m]``, in place."""
-    if not len(item):
-        return
-    ids, place, count = item.unique(return_inverse=True, return_counts=True)
-    drawn = torch.stack(values, dim=1).double()
-    mean = drawn.new_zeros(len(ids), len(values)).index_add_(0, place, drawn) / count.unsqueeze(1)
-    left = torch.pow(_KEPT, count.double()).unsqueeze(1)
-    # Among themselves, a batch's draws of an item count alike.
-    sums[ids] = sums[ids] * left + mean * ((1 - left) / (1 - _KEPT))
