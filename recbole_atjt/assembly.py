@@ -13,7 +13,6 @@ from torch import nn
 
 from recbole_atjt.data.user_groups import deal_users
 from recbole_atjt.dropout import speed_up_dropout
-from recbole_atjt.host.gelu import speed_up_gelu
 from recbole_atjt.host.plain import with_values
 from recbole_atjt.host.refusals import refusals_of_recbole
 from recbole_atjt.host.sizes import memory_in_one_line, refuse_topk
@@ -121,7 +120,6 @@ def build_model(config: Any, dataset: Any) -> nn.Module:
         speed_up_dropout(model)
     if find_strategy(weighting_of(config)) is None:
         return model
-    speed_up_gelu(model)
     return DenoisingRecommender(model, config, dataset)
 
 

@@ -194,7 +194,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": "EASE", "weighting": "none"}, "EASE keeps 'interaction_matrix' (csr_matrix) beside"),
     (
         {"model": "FEARec", "global_ratio": 0, "weighting": "none", "n_layers": 1},
-        "a size, a ratio or a length among the settings is too small",
+        "n_layers=1 is out of range: model=FEARec needs at least 2",
     ),
 ]
 

@@ -182,8 +182,11 @@ def call(site: Path, *given: str) -> subprocess.CompletedProcess[str]:
 def test_an_installed_strategy_is_shown(installed: Path) -> None:
     done = call(installed, "--help")
     assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if "strategies to compare" in line]
-    assert ", theirs" in line
+    assert "theirs" in done.stdout.replace(",", " ").split()
+    done = call(installed, "strategies")
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("  theirs ") for line in done.stdout.splitlines())
+    assert "atjt is announced more than once" in " ".join(done.stdout.split())
 
 
 @pytest.mark.slow

@@ -17,7 +17,13 @@ from recbole_atjt.settings.declared import declared_by
 from recbole_atjt.settings.explained import Explained, declared_keys, package_keys
 from recbole_atjt.settings.resources import properties_path
 from recbole_atjt.weighting.keys import explained_keys, summary_of
-from recbole_atjt.weighting.table import STRATEGIES, find_strategy, strategy_keys, strategy_names
+from recbole_atjt.weighting.table import (
+    STRATEGIES,
+    find_strategy,
+    settings_of,
+    strategy_keys,
+    strategy_names,
+)
 
 #: Files of RecBole that are named as reading a key.
 _READERS = 4
@@ -47,11 +53,19 @@ def grouped_keys(width: int) -> str:
 
 
 def _by_owner() -> Iterable[tuple[str, tuple[Explained, ...]]]:
-    for name in STRATEGIES:
-        yield name, strategy_keys(name)
+    for name, strategy in STRATEGIES.items():
+        yield name, () if strategy is None else declared_keys(settings_of(strategy))
     for name, model in OWN.items():
         declared = declared_by(model)
         yield name, () if declared is None else declared_keys(declared)
+
+
+def _keys_of(name: str) -> tuple[Explained, ...]:
+    """Return a strategy's keys; none of one of another package that can't be used."""
+    try:
+        return strategy_keys(name)
+    except UsageError:
+        return ()
 
 
 def explained(name: str) -> str:
@@ -70,8 +84,8 @@ def explained(name: str) -> str:
         return _of_model(name, width)
     if name in recbole_keys():
         return _of_recbole(name, width)
-    for strategy in strategy_names():
-        for item in strategy_keys(strategy) if strategy not in STRATEGIES else ():
+    for strategy in set(strategy_names()) - set(STRATEGIES):
+        for item in _keys_of(strategy):
             if item.key == name:
                 return _of_ours(item, width)
     known = [*ours, *strategy_names(), *registered_models(), *recbole_keys()]
@@ -81,7 +95,7 @@ def explained(name: str) -> str:
 
 
 def _of_ours(item: Explained, width: int) -> str:
-    owners = [name for name in strategy_names() if item.key in _names(strategy_keys(name))]
+    owners = [name for name in strategy_names() if item.key in _names(_keys_of(name))]
     owners += [n for n, keys in _by_owner() if n in OWN and item.key in _names(keys)]
     rows = [("default", str(item.default)), ("type", item.kind)]
     rows += [("values", item.values)] if item.values else []

@@ -23,10 +23,17 @@ def usage() -> str:
 def run(arguments: Sequence[str]) -> int:
     """Print the list."""
     read_arguments("strategies", arguments, ())
+    from recbole_atjt.errors import UsageError
     from recbole_atjt.weighting.keys import summary_of
     from recbole_atjt.weighting.table import strategy_names
 
     width = terminal_width()
-    print(described([(name, summary_of(name)) for name in strategy_names()], width), end="\n\n")
+    rows = []
+    for name in strategy_names():
+        try:
+            rows.append((name, summary_of(name)))
+        except UsageError as error:  # of another package
+            rows.append((name, str(error)))
+    print(described(rows, width), end="\n\n")
     print(wrapped("--help=NAME tells the settings of one, docs/strategies.md its rule.", width))
     return 0

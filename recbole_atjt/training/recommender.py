@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from recbole_atjt.data.clean import Truth
 from recbole_atjt.data.loaders import PairedBatch
 from recbole_atjt.errors import UsageError
+from recbole_atjt.host.gelu import speed_up_gelu
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.noise.planting import planted_truth
 from recbole_atjt.parallel.share import Share, SplitRows
@@ -60,6 +61,7 @@ class DenoisingRecommender(AbstractRecommender):
             weighting = build_weighting(config, _item_frequency(dataset))
         if weighting is not None:
             refuse_staged(type(recommender), name)
+            speed_up_gelu(recommender)
         self.weighting = weighting
         self.seam = Seam(recommender) if weighting is not None else None
         self._epoch = 0
