@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_atjt.data.replacing import replacing
+from recbole_atjt.data.replacing import write_whole
 from recbole_atjt.errors import UsageError
 from recbole_atjt.report.reading import read_json
 from recbole_atjt.settings.resources import config_file
@@ -68,11 +68,7 @@ def _write(path: Path, planned: Sequence[Planned]) -> None:
         text = json.dumps({"runs": [asdict(each) for each in planned]}, indent=1)
     except (TypeError, ValueError) as error:
         raise UsageError(f"a setting has no plain form: {error}") from error
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}") from error
+    write_whole(path, text + "\n")
 
 
 def read_calls(folder: Path) -> list[Planned]:

@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from recbole_atjt.data.replacing import replacing
-from recbole_atjt.errors import UsageError
+from recbole_atjt.data.replacing import write_whole
 from recbole_atjt.tuning.specification import Task
 from recbole_atjt.tuning.study import completed, importances, made, values_of
 
@@ -114,9 +113,5 @@ def write_best(task: Task, study: Any, folder: Path) -> Path:
     )
     values = {**settings, **values_of(task, best)}
     text += yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}") from error
+    write_whole(path, text)
     return path

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_atjt.data.replacing import replacing
-from recbole_atjt.errors import UsageError
+from recbole_atjt.data.replacing import write_whole
 from recbole_atjt.report.page import tables
 from recbole_atjt.report.page.curves import noise_pictures, training_pictures
 from recbole_atjt.report.page.drawing import require_matplotlib
@@ -37,12 +36,7 @@ def write_page(runs: Sequence[RunResult], path: str | Path) -> Path:
         UsageError: Matplotlib is missing, or the file can't be written.
     """
     path = Path(path)
-    text = page(runs)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}") from error
+    write_whole(path, page(runs))
     return path
 
 
