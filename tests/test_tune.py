@@ -201,7 +201,7 @@ def test_a_killed_study_goes_on_and_processes_share_it() -> None:
     before = {each.number: each.value for each in ended()}
     assert len(before) >= 2
     done = subprocess.run(
-        [sys.executable, "-m", "recbole_atjt", *given, "--jobs=2"],
+        [sys.executable, "-m", "recbole_atjt", *given, "--jobs", "2"],
         env=environment,
         capture_output=True,
         text=True,

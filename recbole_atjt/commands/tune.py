@@ -40,6 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     """Make the trials that are missing; print and write the best."""
     given = read_arguments("tune", arguments, KEYS, words=("FILE.yaml",))
     jobs, trials = _number(given, "jobs") or 1, _number(given, "trials")
+    from recbole_atjt.report.folder import RUNS
     from recbole_atjt.tuning.outcome import line_of, summary, write_best
     from recbole_atjt.tuning.specification import read_task
     from recbole_atjt.tuning.study import completed, go_on, made, open_study, require_optuna
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     require_optuna()
     path = Path(given.words[0])
     task = read_task(path, given.values.get("data_path"), trials)
-    folder = Path(given.values.get("output_dir", Path("runs") / f"tune-{path.stem}"))
+    folder = Path(given.values.get("output_dir", Path(RUNS) / f"tune-{path.stem}"))
     study = open_study(task, folder)
     before = len(made(study))
     if before:
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     def report(study: Any, trial: Any) -> None:
         print(wrapped(line_of(task, study, trial), width, "", "  "), flush=True)
 
-    with _helpers(jobs - 1, arguments, folder):
+    with _helpers(jobs - 1, given, folder):
         go_on(study, task, report)
     if not completed(study):
         raise UsageError(
@@ -71,12 +72,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _helpers(count: int, arguments: Sequence[str], folder: Path) -> Iterator[None]:
+def _helpers(count: int, given: Arguments, folder: Path) -> Iterator[None]:
     """Let other processes make trials of the same study while the block runs."""
-    rest = [word for word in arguments if not word.startswith("--jobs")]
-    command = [sys.executable, "-m", "recbole_atjt", "tune", *rest, f"--output_dir={folder}"]
-    if any(word.startswith("--output_dir") for word in rest):
-        command.pop()
+    values = {**given.values, "output_dir": str(folder), "jobs": "1"}
+    options = [f"--{key}={value}" for key, value in values.items()]
+    command = [sys.executable, "-m", "recbole_atjt", "tune", *given.words, *options]
     processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(count)]
     try:
         yield

@@ -35,7 +35,7 @@ def line_of(task: Task, study: Any, trial: Any) -> str:
 
 def metric_of(task: Task) -> str:
     """Return the metric that is searched for, in small letters."""
-    return str(task.config({}, task.seeds[0])["valid_metric"]).lower()
+    return str(task.base["valid_metric"]).lower()
 
 
 def start_of(study: Any) -> Any:

@@ -45,8 +45,15 @@ class Choice:
 
     def suggest(self, trial: Any, key: str) -> Any:
         """Let a trial choose."""
-        chosen = trial.suggest_categorical(key, self.stored)
-        return self.values[self.stored.index(chosen)]
+        return self.from_study(trial.suggest_categorical(key, self.stored))
+
+    def to_study(self, value: Any) -> Any:
+        """Return a value as a study stores it."""
+        return stored(value)
+
+    def from_study(self, value: Any) -> Any:
+        """Return the value that a study stores so."""
+        return self.values[self.stored.index(value)]
 
     def holds(self, value: Any) -> bool:
         """Tell whether it has a value."""
@@ -78,6 +85,14 @@ class Range:
             step = 1 if self.step is None else self.step
             return trial.suggest_int(key, self.low, self.high, step=step, log=self.log)
         return trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)
+
+    def to_study(self, value: Any) -> Any:
+        """Return a number as a study stores it: as it is."""
+        return value
+
+    def from_study(self, value: Any) -> Any:
+        """Return the number that a study stores so."""
+        return value
 
     def holds(self, value: Any) -> bool:
         """Tell whether it has a value."""

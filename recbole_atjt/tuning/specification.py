@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,14 @@ class Task:
         given = {**self.common, **values, "seed": seed, "show_progress": False}
         return DenoisingConfig(self.model, self.dataset, config_dict=given)
 
+    @cached_property
+    def base(self) -> DenoisingConfig:
+        """The config where nobody searches, which all trials share but for what is searched."""
+        return self.config({}, self.seeds[0])
+
     def start(self) -> dict[str, Any]:
         """Return what the searched keys are where nobody searches."""
-        config = self.config({}, self.seeds[0])
-        return {key: config[key] for key in self.space}
+        return {key: self.base[key] for key in self.space}
 
 
 def read_task(path: Path, data_path: str | None = None, trials: int | None = None) -> Task:
@@ -125,7 +130,7 @@ def _read(path: Path, data_path: str | None, trials: int | None) -> Task:
 
 def _try(task: Task) -> None:
     """Refuse keys and values that no trial could have, before the first is made."""
-    task.config({}, task.seeds[0])
+    task.start()  # builds the config that all trials share
     for key, values in task.space.items():
         for value in values.ends():
             try:

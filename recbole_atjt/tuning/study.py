@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_atjt.errors import AtjtError, TrainingError, UsageError, in_one_line
-from recbole_atjt.tuning.space import Choice, stored
 from recbole_atjt.tuning.specification import Task
-from recbole_atjt.tuning.trial import is_better_when_larger, measure
+from recbole_atjt.tuning.trial import measure
 
 STUDY = "study.db"
 """File of a study in its folder."""
@@ -62,7 +61,7 @@ def open_study(task: Task, folder: Path) -> Any:
         study = optuna.create_study(
             study_name="study",
             storage=_storage(path),
-            direction="maximize" if is_better_when_larger(task) else "minimize",
+            direction="maximize" if task.base["valid_metric_bigger"] else "minimize",
             load_if_exists=True,
         )
     except OSError as error:
@@ -82,8 +81,8 @@ def open_study(task: Task, folder: Path) -> Any:
         study.set_user_attr("task", described)
         start = task.start()
         if all(task.space[key].holds(value) for key, value in start.items()):
-            stored = {key: _as_stored(task, key, value) for key, value in start.items()}
-            study.enqueue_trial(stored, user_attrs={"start": True}, skip_if_exists=True)
+            queued = {key: task.space[key].to_study(value) for key, value in start.items()}
+            study.enqueue_trial(queued, user_attrs={"start": True}, skip_if_exists=True)
     # Each process and each call draws its own numbers.
     seed = (task.seeds[0] + 7919 * len(study.get_trials(deepcopy=False))) % 2**32
     study.sampler = optuna.samplers.TPESampler(
@@ -174,7 +173,7 @@ def completed(study: Any) -> list[Any]:
 
 def values_of(task: Task, trial: Any) -> dict[str, Any]:
     """Return the settings of a trial."""
-    return {key: _as_given(task, key, value) for key, value in trial.params.items()}
+    return {key: task.space[key].from_study(value) for key, value in trial.params.items()}
 
 
 def importances(study: Any) -> dict[str, float]:
@@ -215,12 +214,3 @@ def _description(task: Task) -> dict[str, Any]:
     space: Mapping[str, Any] = {key: repr(values) for key, values in task.space.items()}
     found = {"model": task.model, "dataset": task.dataset, "seeds": list(task.seeds)}
     return dict(json.loads(json.dumps({**found, "settings": common, "search": space}, default=str)))
-
-
-def _as_stored(task: Task, key: str, value: Any) -> Any:
-    return stored(value) if isinstance(task.space[key], Choice) else value
-
-
-def _as_given(task: Task, key: str, value: Any) -> Any:
-    each = task.space[key]
-    return each.values[each.stored.index(value)] if isinstance(each, Choice) else value

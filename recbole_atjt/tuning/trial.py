@@ -73,11 +73,6 @@ def _train(task: Task, values: Mapping[str, Any], seed: int, after_epoch: Any) -
     return float(trainer.best_valid_score), len(trainer.epoch_seconds)
 
 
-def is_better_when_larger(task: Task) -> bool:
-    """Tell which way the metric that selects epochs goes."""
-    return bool(task.config({}, task.seeds[0])["valid_metric_bigger"])
-
-
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep RecBole's log off the screen, on which a trial is one line."""
