@@ -70,13 +70,24 @@ def restore_rng(state: Mapping[str, Any], generators: Generators | None = None) 
 @contextmanager
 def kept() -> Iterator[None]:
     """Leave the global random states behind the block as they were before it."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    state, numbers, python = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    state = global_state()
     try:
         yield
     finally:
-        torch.set_rng_state(state)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
-        np.random.set_state(numbers)
-        random.setstate(python)
+        put_global_state(state)
+
+
+def global_state() -> tuple[Any, ...]:
+    """Return the states of the global generators as they are, for this process alone."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()
+
+
+def put_global_state(state: tuple[Any, ...]) -> None:
+    """Set the global generators to what :func:`global_state` found."""
+    cpu, cuda, numbers, python = state
+    torch.set_rng_state(cpu)
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
+    np.random.set_state(numbers)
+    random.setstate(python)

@@ -20,12 +20,12 @@ from recbole_atjt.host.gelu import speed_up_gelu
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.noise.planting import planted_truth
 from recbole_atjt.parallel.share import Share, SplitRows
-from recbole_atjt.parallel.streams import common_numbers
 from recbole_atjt.seam.criterion import Seam
 from recbole_atjt.seam.other_histories import OtherHistories
 from recbole_atjt.seam.reduction import repeat_for_negatives
 from recbole_atjt.seam.representation import Representations
 from recbole_atjt.seam.scores import Scores
+from recbole_atjt.training.streams import common_numbers
 from recbole_atjt.weighting.base import Evidence, Judgement, Weighting
 from recbole_atjt.weighting.table import build_weighting, weighting_of
 

@@ -20,8 +20,8 @@ from recbole_atjt.parallel.group import (
     summed,
 )
 from recbole_atjt.parallel.share import Share
-from recbole_atjt.parallel.streams import own_numbers
 from recbole_atjt.randomness import kept
+from recbole_atjt.training.streams import own_numbers
 from recbole_atjt.weighting.mask_key import MASK_KEY, mask_below
 
 Losses = Union[Tensor, tuple[Tensor, ...]]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from recbole_atjt.parallel.group import rank, size
+from recbole_atjt.randomness import global_state, put_global_state
 
-_State = tuple[Any, ...]
 #: State of the common stream while a process draws from its own; at most one.
-_COMMON: list[_State] = []
+_COMMON: list[tuple[Any, ...]] = []
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def own_numbers(*place: int) -> Iterator[None]:
     if size() == 1:
         yield
         return
-    _COMMON.append(_state())
+    _COMMON.append(global_state())
     seeds = np.random.SeedSequence([*place, rank()]).generate_state(3)
     torch.manual_seed(int(seeds[0]))
     np.random.seed(int(seeds[1]))
@@ -38,7 +38,7 @@ def own_numbers(*place: int) -> Iterator[None]:
     try:
         yield
     finally:
-        _restore(_COMMON.pop())
+        put_global_state(_COMMON.pop())
 
 
 @contextmanager
@@ -47,24 +47,10 @@ def common_numbers() -> Iterator[None]:
     if not _COMMON:
         yield
         return
-    own = _state()
-    _restore(_COMMON.pop())
+    own = global_state()
+    put_global_state(_COMMON.pop())
     try:
         yield
     finally:
-        _COMMON.append(_state())
-        _restore(own)
-
-
-def _state() -> _State:
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()
-
-
-def _restore(state: _State) -> None:
-    cpu, cuda, numbers, python = state
-    torch.set_rng_state(cpu)
-    if cuda is not None:
-        torch.cuda.set_rng_state(cuda)
-    np.random.set_state(numbers)
-    random.setstate(python)
+        _COMMON.append(global_state())
+        put_global_state(own)
