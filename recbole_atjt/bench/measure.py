@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from recbole_atjt import experiment
 from recbole_atjt.bench.cells import Cell
 from recbole_atjt.errors import AtjtError, in_one_line
+from recbole_atjt.report.log import no_log
 from recbole_atjt.report.result import RunResult, finite
 from recbole_atjt.version import versions
 
@@ -63,13 +62,10 @@ def _figures(run: RunResult) -> dict[str, Any]:
 @contextmanager
 def _scratch() -> Iterator[str]:
     """Work in an empty folder, without RecBole's log: what it writes there is gone afterwards."""
-    root, silent, before = logging.getLogger(), logging.NullHandler(), os.getcwd()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        root.addHandler(silent)
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder, no_log():
         os.chdir(folder)
         try:
             yield folder
         finally:
             os.chdir(before)
-            root.removeHandler(silent)

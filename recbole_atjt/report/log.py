@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,19 @@ def log_nothing() -> None:
     if not root.handlers:
         _OURS[:] = [logging.NullHandler()]
         root.addHandler(_OURS[0])
+
+
+@contextmanager
+def no_log() -> Iterator[None]:
+    """Keep the log of a run and warnings off the screen and out of files, inside the block."""
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeHandler(silent)
 
 
 def end_log() -> None:

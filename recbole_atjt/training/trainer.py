@@ -145,9 +145,9 @@ class DenoisingTrainer(EvaluatingTrainer):
             self._reward.require(self.config, valid_data)
         if self.start_epoch == 0 and self._resumed is None:
             put_mask(train_data._dataset, None, "")
-            self.loader_of(train_data)
-        if self.weighting is not None and self.start_epoch == 0 and self._resumed is None:
-            self.weighting.prepare(self.loader_of(train_data).other_sequences)
+            loader = self.loader_of(train_data)
+            if self.weighting is not None:
+                self.weighting.prepare(loader.other_sequences)
         self._unsaved = self.best_epoch < 0
         self._data = interactions_of(train_data._dataset)
         self._dataset, self._catalogue = train_data._dataset, None

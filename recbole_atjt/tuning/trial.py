@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -15,6 +12,7 @@ from recbole_atjt.assembly import assemble
 from recbole_atjt.errors import TrainingError
 from recbole_atjt.host.repairs.disk import figures_in
 from recbole_atjt.host.sizes import memory_in_one_line
+from recbole_atjt.report.log import no_log
 from recbole_atjt.tuning.specification import Task
 
 
@@ -56,7 +54,7 @@ def measure(
 
 def _train(task: Task, values: Mapping[str, Any], seed: int, after_epoch: Any) -> tuple[float, int]:
     config = task.config(values, seed)
-    with tempfile.TemporaryDirectory() as folder, _silence():
+    with tempfile.TemporaryDirectory() as folder, no_log():
         with figures_in(None):
             ready = assemble(config, folder)
         trainer = ready.trainer
@@ -71,19 +69,3 @@ def _train(task: Task, values: Mapping[str, Any], seed: int, after_epoch: Any) -
     if not trainer.progress or trainer.best_valid_result is None:
         raise TrainingError(f"seed {seed}: it was never validated: see eval_step and epochs")
     return float(trainer.best_valid_score), len(trainer.epoch_seconds)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep RecBole's log off the screen, on which a trial is one line."""
-    root, silent = logging.getLogger(), logging.NullHandler()
-    root.addHandler(silent)
-    before = root.level
-    root.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(before)
-        root.removeHandler(silent)
