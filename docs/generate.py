@@ -25,7 +25,7 @@ from recbole_atjt.settings.declared import DeclaredSettings
 from recbole_atjt.settings.explained import Explained, declared_keys, explained_in
 from recbole_atjt.weighting.base import Weighting
 from recbole_atjt.weighting.keys import summary_of
-from recbole_atjt.weighting.table import STRATEGIES, settings_of
+from recbole_atjt.weighting.table import STRATEGIES, own_keys, settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PROPERTIES = ROOT / "properties"
@@ -63,11 +63,7 @@ def owners() -> dict[str, str]:
 
     That is the first strategy of the table that has it, unless it leaves what it shares to another.
     """
-    keys = {
-        name: {item.key for item in declared_keys(settings_of(strategy))}
-        for name, strategy in STRATEGIES.items()
-        if strategy is not None
-    }
+    keys = {name: {item.key for item in own} for name, own in own_keys().items()}
     found: dict[str, str] = {}
     for name, own in keys.items():
         left = keys.get(SHARES_WITH.get(name, ""), set())
@@ -106,8 +102,7 @@ def row(*cells: str) -> str:
 
 def table_of_ours(files: Mapping[Path, str]) -> str:
     """Return the table of this package's keys."""
-    strategies = [strategy for strategy in STRATEGIES.values() if strategy is not None]
-    keys = [item for each in strategies for item in declared_keys(settings_of(each))]
+    keys = [item for each in own_keys().values() for item in each]
     found = {item.key: item for item in (*explained_in(files[OVERALL]), *keys)}
     rows = [row("key", "default", "type", "what it is"), row(*["---"] * 4)]
     rows += [

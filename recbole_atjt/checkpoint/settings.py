@@ -11,7 +11,7 @@ from recbole_atjt.errors import UsageError
 from recbole_atjt.host.plain import plain_config
 from recbole_atjt.settings.declared import declared_by
 from recbole_atjt.settings.explained import declared_keys
-from recbole_atjt.weighting.table import STRATEGIES, settings_of, strategy_keys, weighting_of
+from recbole_atjt.weighting.table import own_keys, strategy_keys, weighting_of
 
 Difference = tuple[str, Any, Any]
 """A key, its value then and its value now."""
@@ -177,8 +177,7 @@ def _root(difference: Difference) -> str:
 
 @cache
 def _keys_of_strategies() -> frozenset[str]:
-    known = [strategy for strategy in STRATEGIES.values() if strategy is not None]
-    return frozenset(item.key for each in known for item in declared_keys(settings_of(each)))
+    return frozenset(item.key for keys in own_keys().values() for item in keys)
 
 
 def _deals_by_seed(eval_args: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from recbole_atjt.weighting.keys import explained_keys, summary_of
 from recbole_atjt.weighting.table import (
     STRATEGIES,
     find_strategy,
-    settings_of,
+    own_keys,
     strategy_keys,
     strategy_names,
 )
@@ -53,8 +53,7 @@ def grouped_keys(width: int) -> str:
 
 
 def _by_owner() -> Iterable[tuple[str, tuple[Explained, ...]]]:
-    for name, strategy in STRATEGIES.items():
-        yield name, () if strategy is None else declared_keys(settings_of(strategy))
+    yield from own_keys().items()
     for name, model in OWN.items():
         declared = declared_by(model)
         yield name, () if declared is None else declared_keys(declared)

@@ -175,6 +175,7 @@ def signature_of(model: Any, config: Any, catalogue: Catalogue) -> Signature:
 
 
 def _predicts_all(model: Any, noting: _Noting) -> bool:
+    """Tell whether a model scores all items at once; RecBole's base raises where it does not."""
     try:
         model.full_sort_predict(noting)
         return True

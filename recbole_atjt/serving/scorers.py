@@ -36,9 +36,20 @@ class ModelScorer:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
         """Return the model's own scores."""
-        interaction = Interaction(batch)
-        if self.signature.scores_all:
-            scores: Tensor = self._model.full_sort_predict(interaction)
-            return scores.view(-1, self._n_items)
-        found: Tensor = self._model.predict(interaction)
-        return found.flatten()
+        return scores_of(self._model, Interaction(batch), self.signature, self._n_items)
+
+
+def scores_of(model: Any, batch: Any, signature: Signature, n_items: int) -> Tensor:
+    """Return a model's scores, ``[B, n_items]`` of all items or ``[B]`` of the rows' own.
+
+    Args:
+        model: The bare model.
+        batch: What it reads, by name.
+        signature: How it is asked.
+        n_items: Number of items, the padding included.
+    """
+    if signature.scores_all:
+        scores: Tensor = model.full_sort_predict(batch)
+        return scores.reshape(-1, n_items)
+    found: Tensor = model.predict(batch)
+    return found.flatten()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_atjt.serving.inputs import Signature
+from recbole_atjt.serving.scorers import scores_of
 
 
 class Traced(nn.Module):
@@ -25,17 +26,13 @@ class Traced(nn.Module):
     def __init__(self, model: Any, signature: Signature, n_items: int) -> None:
         super().__init__()
         self.model = model
-        self._names = [each.name for each in signature.inputs]
-        self._scores_all, self._n_items = signature.scores_all, n_items
+        self._signature, self._n_items = signature, n_items
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return scores ``[B, n_items]`` of all items, or ``[B]`` of the rows' own items."""
-        batch = dict(zip(self._names, inputs))
-        if self._scores_all:
-            scores: Tensor = self.model.full_sort_predict(batch)
-            return scores.reshape(-1, self._n_items)
-        found: Tensor = self.model.predict(batch)
-        return found.flatten()
+        names = [each.name for each in self._signature.inputs]
+        batch = dict(zip(names, inputs))
+        return scores_of(self.model, batch, self._signature, self._n_items)
 
 
 def _mask_behind(self: Any, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:

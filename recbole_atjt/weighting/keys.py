@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import cache
 from inspect import getdoc
 
-from recbole_atjt.settings.explained import Explained, declared_keys, package_keys
-from recbole_atjt.weighting.table import PLAIN, STRATEGIES, find_strategy, settings_of
+from recbole_atjt.settings.explained import Explained, package_keys
+from recbole_atjt.weighting.table import PLAIN, find_strategy, own_keys
 
 
 @cache
 def explained_keys() -> tuple[Explained, ...]:
     """Return the package's keys, then those of its strategies, each once."""
-    strategies = [strategy for strategy in STRATEGIES.values() if strategy is not None]
-    of_strategies = [item for each in strategies for item in declared_keys(settings_of(each))]
+    of_strategies = [item for keys in own_keys().values() for item in keys]
     return tuple({item.key: item for item in (*package_keys(), *of_strategies)}.values())
 
 

@@ -139,6 +139,14 @@ def strategy_keys(name: str) -> tuple[Explained, ...]:
     return () if strategy is None else declared_keys(settings_of(strategy))
 
 
+def own_keys() -> dict[str, tuple[Explained, ...]]:
+    """Return the keys of this package's own strategies, explained, by strategy."""
+    return {
+        name: () if strategy is None else declared_keys(settings_of(strategy))
+        for name, strategy in STRATEGIES.items()
+    }
+
+
 def keys_of_others() -> set[str]:
     """Return the keys of all strategies from other packages; unusable ones have none."""
     keys: set[str] = set()
