@@ -9,7 +9,7 @@ from typing import Any
 from recbole_atjt.commands.layout import terminal_width
 from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import Arguments, read_arguments
-from recbole_atjt.settings.yaml_values import parse_value
+from recbole_atjt.settings.yaml_values import parse_value, require_switch, require_whole
 
 LISTS = ("models", "datasets", "plants", "strategies", "seeds")
 SWITCHES = ("retry_failed",)
@@ -49,12 +49,14 @@ def run(arguments: Sequence[str]) -> int:
     from recbole_atjt.bench.processes import make_cells
     from recbole_atjt.bench.specification import read_bench
     from recbole_atjt.bench.work import unfinished
+    from recbole_atjt.report.folder import RUNS
 
     path = Path(given.words[0])
-    jobs, retry = _jobs(given), _switch(given, "retry_failed")
+    jobs = require_whole("jobs", given.parsed("jobs", 1))
+    retry = require_switch("retry_failed", given.parsed("retry_failed", False))
     bench = read_bench(path, _restrictions(given), given.values.get("data_path"))
     show = check_settings(bench)
-    output = Path(given.values.get("output", Path("runs") / f"{path.stem}.jsonl"))
+    output = Path(given.values.get("output", Path(RUNS) / f"{path.stem}.jsonl"))
     with Journal(output.resolve()) as journal:
         retried = len(journal.lines()) if retry else 0
         check_data(bench, unfinished(bench.cells, journal, retried))
@@ -90,20 +92,6 @@ def _write(given: Arguments, key: str, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{key}={path} can't be written to: {error.strerror}") from error
-
-
-def _jobs(given: Arguments) -> int:
-    jobs = given.parsed("jobs", 1)
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise UsageError(f"jobs={jobs} is not a whole number of at least 1")
-    return jobs
-
-
-def _switch(given: Arguments, key: str) -> bool:
-    value = given.parsed(key, False)
-    if not isinstance(value, bool):
-        raise UsageError(f"{key}={value} is neither True nor False")
-    return value
 
 
 def _restrictions(given: Arguments) -> dict[str, list[Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import read_arguments
+from recbole_atjt.settings.yaml_values import require_switch
 
 REQUIRED = ("scores", "dataset", "output_dir")
 SWITCHES = ("ready_splits",)
@@ -43,8 +43,7 @@ def run(arguments: Sequence[str]) -> int:
 
     scores, dataset, output_dir = (given.values[key] for key in REQUIRED)
     more: dict[str, Any] = {key: given.parsed(key) for key in OPTIONAL if key in given.values}
-    if not isinstance(more.get("ready_splits", False), bool):
-        raise UsageError(f"ready_splits={more['ready_splits']} is neither True nor False")
+    require_switch("ready_splits", more.get("ready_splits", False))
     done = clean_dataset(scores, dataset, output_dir, given.values.get("data_path"), **more)
     print(f"{done.choice}\nleft out: {done.left_out}\nwritten: {done.file}")
     if done.ready:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.settings.arguments import Arguments, read_arguments
+from recbole_atjt.settings.yaml_values import require_switch
 
 if TYPE_CHECKING:
     from recbole_atjt.serving.queries import Query
@@ -62,9 +63,8 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(
             f"format={form} is unknown{nearest(form, FORMATS)}: use {', '.join(FORMATS)}"
         )
-    k, exclude_seen = given.parsed("k", 10), given.parsed("exclude_seen", False)
-    if not isinstance(exclude_seen, bool):
-        raise UsageError(f"exclude_seen={exclude_seen} is neither True nor False")
+    k = given.parsed("k", 10)
+    exclude_seen = require_switch("exclude_seen", given.parsed("exclude_seen", False))
     queries, lines = _queries(given)
     recommender = Recommender.load(given.words[0], given.values.get("model"))
     unknown, asked, answered = Unknown(), 0, 0

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_atjt.commands.layout import terminal_width
-from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.settings.resources import config_file, named_files
-from recbole_atjt.settings.yaml_values import load_yaml, parse_value
+from recbole_atjt.settings.yaml_values import load_yaml, parse_value, require_switch, require_whole
 
 WEIGHTING = "channel"
 SWITCHES = ("in_sample",)
@@ -47,13 +46,9 @@ def run(arguments: Sequence[str]) -> int:
     """Score the training interactions of a dataset."""
     values: dict[str, Any] = dict(parse_arguments(arguments, SWITCHES))
     form = str(values.pop("format", "csv"))
-    in_sample = parse_value(values.pop("in_sample", "False"))
-    groups = parse_value(values.pop("groups", "2"))
+    in_sample = require_switch("in_sample", parse_value(values.pop("in_sample", "False")))
+    groups = require_whole("groups", parse_value(values.pop("groups", "2")), 2)
     output = values.pop("output_dir", None)
-    if not isinstance(in_sample, bool):
-        raise UsageError(f"in_sample={in_sample} is neither True nor False")
-    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 2:
-        raise UsageError(f"groups={groups} is not a whole number of at least 2")
     files = named_files(str(values.pop("config_files", "")))
     from recbole_atjt.config import DenoisingConfig
     from recbole_atjt.report.folder import RUNS, nothing_empty_after_failure

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_atjt.commands.layout import described, terminal_width
 from recbole_atjt.commands.table import listed
-from recbole_atjt.errors import UsageError
 from recbole_atjt.parallel.group import prints
 from recbole_atjt.settings.arguments import parse_arguments
 from recbole_atjt.settings.resources import config_file, named_files, protocols
-from recbole_atjt.settings.yaml_values import load_yaml, parse_value
+from recbole_atjt.settings.yaml_values import load_yaml, parse_value, require_switch
 
 if TYPE_CHECKING:
     from recbole_atjt.report.result import ExperimentResult
@@ -88,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
 
     files = named_files(str(values.pop("config_files", "")))
     output_dir, resume = values.pop("output_dir", None), values.pop("resume", None)
-    with_page = _switched("report", values.pop("report", "False"))
+    with_page = require_switch("report", parse_value(values.pop("report", "False")))
     if with_page:
         require_matplotlib()  # before hours of training
     varied = {key: _listed(values.pop(key)) for key in LISTS if key in values}
@@ -129,13 +128,6 @@ def _shown(make: Callable[[], ExperimentResult], with_page: bool) -> int:
     if with_page:
         print(f"page: {write_page(result.everything, result.output_dir / PAGE)}")
     return 0
-
-
-def _switched(key: str, given: str) -> bool:
-    value = parse_value(given)
-    if not isinstance(value, bool):
-        raise UsageError(f"{key}={given} is neither True nor False")
-    return value
 
 
 def _default_weighting(models: Sequence[Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from recbole_atjt.commands.layout import terminal_width, wrapped
 from recbole_atjt.errors import UsageError
 from recbole_atjt.settings.arguments import Arguments, read_arguments
+from recbole_atjt.settings.yaml_values import require_whole
 
 KEYS = ("data_path", "output_dir", "trials", "jobs")
 USAGE = """\
@@ -39,7 +40,10 @@ def usage() -> str:
 def run(arguments: Sequence[str]) -> int:
     """Make the trials that are missing; print and write the best."""
     given = read_arguments("tune", arguments, KEYS, words=("FILE.yaml",))
-    jobs, trials = _number(given, "jobs") or 1, _number(given, "trials")
+    jobs = require_whole("jobs", given.parsed("jobs", 1))
+    trials = given.parsed("trials")
+    if trials is not None:
+        require_whole("trials", trials)
     from recbole_atjt.report.folder import RUNS
     from recbole_atjt.tuning.outcome import line_of, summary, write_best
     from recbole_atjt.tuning.specification import read_task
@@ -87,10 +91,3 @@ def _helpers(count: int, given: Arguments, folder: Path) -> Iterator[None]:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-
-
-def _number(given: Arguments, key: str) -> int | None:
-    value = given.parsed(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise UsageError(f"{key}={value} is not a whole number of at least 1")
-    return value

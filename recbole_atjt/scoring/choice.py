@@ -10,6 +10,7 @@ import pandas as pd
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.scoring.figures import known_noise
+from recbole_atjt.settings.yaml_values import require_whole
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def choose(
     """
     if (above is None) == (share is None):
         raise UsageError("give either --above=THRESHOLD or --share=SHARE, one of them")
-    _require_count(min_user_inter)
+    require_whole("min_user_inter", min_user_inter)
     score, line = table["score"].to_numpy(), table["line"].to_numpy()
     if above is not None:
         _require_number("above", above, "at least 0 and below 1", lambda x: 0 <= x < 1)
@@ -113,11 +114,6 @@ def _within_minimum(
     fits = number < counts[place] - minimum
     rows: np.ndarray = wanted[np.searchsorted(wanted, worst.index.to_numpy()[fits])]
     return rows
-
-
-def _require_count(value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"min_user_inter={value} is not a whole number of at least 1")
 
 
 def _require_number(key: str, value: Any, text: str, holds: Any) -> None:

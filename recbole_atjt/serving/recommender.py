@@ -16,6 +16,7 @@ from recbole_atjt.serving.queries import Encoder, Query, Unknown
 from recbole_atjt.serving.ranking import rank
 from recbole_atjt.serving.rebuilding import rebuild
 from recbole_atjt.serving.scorers import ModelScorer, Scorer
+from recbole_atjt.settings.yaml_values import require_whole
 
 #: Queries that are read and answered together.
 TOGETHER = 1024
@@ -137,8 +138,7 @@ class Recommender:
         Raises:
             UsageError: The model can't answer such queries, or ``k`` is below 1.
         """
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise UsageError(f"k={k} is not a whole number of at least 1")
+        require_whole("k", k)
         rest, first = iter(queries), 1
         while chunk := list(islice(rest, TOGETHER)):
             encoded = self._encoder.encode(chunk, exclude_seen, unknown, first)

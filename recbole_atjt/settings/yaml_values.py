@@ -50,6 +50,28 @@ def parse_value(value: Any, loader: Any = yaml.SafeLoader) -> Any:
     return parsed if isinstance(parsed, (str, int, float, bool, list, dict, type(None))) else value
 
 
+def require_whole(key: str, value: Any, least: int = 1) -> int:
+    """Return a value that is a whole number of at least ``least``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UsageError(f"{key}={value} is not a whole number of at least {least}")
+    return value
+
+
+def require_switch(key: str, value: Any) -> bool:
+    """Return a value that is True or False.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise UsageError(f"{key}={value} is neither True nor False")
+    return value
+
+
 def _refuse_circles(named: str, value: Any, above: tuple[int, ...] = ()) -> None:
     """Refuse what an anchor puts into itself, and so deep a nesting that it might as well."""
     if not isinstance(value, (dict, list)):

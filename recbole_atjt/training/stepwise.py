@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from recbole_atjt.errors import UsageError
+from recbole_atjt.settings.yaml_values import require_whole
 
 STEPS_KEY = "checkpoint_steps"
 
@@ -22,9 +23,7 @@ def steps_of(config: Any, last_model_file: str | None) -> int:
         UsageError: It is no whole number, or the state can't be kept between steps.
     """
     steps = 0 if config[STEPS_KEY] is None else config[STEPS_KEY]
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
-        raise UsageError(f"{STEPS_KEY}={steps} is not a whole number of at least 0")
-    if not steps:
+    if not require_whole(STEPS_KEY, steps, 0):
         return 0
     reason = ""
     if last_model_file is None:
@@ -35,7 +34,7 @@ def steps_of(config: Any, last_model_file: str | None) -> int:
         reason = "goes with enable_scaler=False: a gradient scaler's state is not kept"
     if reason:
         raise UsageError(f"{STEPS_KEY}={steps}: {reason}")
-    return steps
+    return int(steps)
 
 
 class Sums:

@@ -11,7 +11,7 @@ from typing import Any
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.errors import UsageError, nearest
 from recbole_atjt.settings.resources import config_file
-from recbole_atjt.settings.yaml_values import load_yaml
+from recbole_atjt.settings.yaml_values import load_yaml, require_whole
 from recbole_atjt.tuning.space import Space, read_space
 
 KEYS = (
@@ -121,7 +121,7 @@ def _read(path: Path, data_path: str | None, trials: int | None) -> Task:
         _seeds(given.get("seeds", [2020])),
         common,
         read_space(given["search"]),
-        _at_least_one("trials", wanted),
+        require_whole("trials", wanted),
         _switch(given.get("prune", True)),
     )
     _try(task)
@@ -150,12 +150,6 @@ def _seeds(value: Any) -> tuple[int, ...]:
     if not found or not all(isinstance(n, int) and not isinstance(n, bool) for n in found):
         raise UsageError(f"seeds: {value} is no list of whole numbers")
     return tuple(found)
-
-
-def _at_least_one(key: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{key}={value} is not a whole number of at least 1")
-    return value
 
 
 def _switch(value: Any) -> bool:
