@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -206,12 +208,17 @@ def _defaults(values: dict[str, list[str]]) -> str:
 
 def _ours_that_set(key: str) -> dict[Path, str]:
     """Return our property files that set a key, and to what."""
-    found = {}
-    for path in sorted(properties_path().rglob("*.yaml")):
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if key in values and path.parent.name not in ("weighting", "search"):
-            found[path] = str(values[key])
-    return found
+    return {path: str(values[key]) for path, values in _our_values().items() if key in values}
+
+
+@cache
+def _our_values() -> dict[Path, dict[str, Any]]:
+    """Return our property files' values; strategies' are their classes', search spaces set none."""
+    return {
+        path: yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for path in sorted(properties_path().rglob("*.yaml"))
+        if path.parent.name not in ("weighting", "search")
+    }
 
 
 def _set_by_files(key: str) -> str:

@@ -21,35 +21,38 @@ _KEY_READ = re.compile(r"""config\[\s*['"](\w+)['"]\s*\]|config\.(?:get\(['"])?(
 @cache
 def recbole_keys() -> frozenset[str]:
     """Return every key that RecBole's property files hold or its sources read."""
-    root = Path(recbole.__file__).parent
     keys = {*dataset_arguments, *evaluation_arguments, *general_arguments, *training_arguments}
-    for path in (root / "properties").rglob("*.yaml"):
-        keys.update(re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE))
-    for path in root.rglob("*.py"):
-        keys.update(keys_read(path.read_text(encoding="utf-8")))
+    for text in _texts("properties", "*.yaml").values():
+        keys.update(re.findall(r"^(\w+):", text, re.MULTILINE))
+    for text in _texts(".", "*.py").values():
+        keys.update(keys_read(text))
     return frozenset(keys)
 
 
 def readers_of(key: str) -> list[str]:
     """Return the files of RecBole that read a key, as paths below its package."""
-    root = Path(recbole.__file__).parent
-    return [
-        str(path.relative_to(root.parent))
-        for path in sorted(root.rglob("*.py"))
-        if key in keys_read(path.read_text(encoding="utf-8"))
-    ]
+    return [path for path, text in _texts(".", "*.py").items() if key in keys_read(text)]
 
 
 def defaults_of(key: str) -> dict[str, str]:
     """Return what RecBole's property files set a key to: path below its package -> text."""
-    root = Path(recbole.__file__).parent
     line = re.compile(rf"^{re.escape(key)}:[ \t]*([^#\n]*)", re.MULTILINE)
     found = {}
-    for path in sorted((root / "properties").rglob("*.yaml")):
-        match = line.search(path.read_text(encoding="utf-8"))
-        if match and "quick_start_config" not in path.parts:
-            found[str(path.relative_to(root.parent))] = match[1].strip()
+    for path, text in _texts("properties", "*.yaml").items():
+        match = line.search(text)
+        if match and "quick_start_config" not in path:
+            found[path] = match[1].strip()
     return found
+
+
+@cache
+def _texts(folder: str, pattern: str) -> dict[str, str]:
+    """Return the texts of RecBole's files, by their paths below its package."""
+    root = Path(recbole.__file__).parent
+    return {
+        str(path.relative_to(root.parent)): path.read_text(encoding="utf-8")
+        for path in sorted((root / folder).rglob(pattern))
+    }
 
 
 def keys_read(source: str) -> Iterable[str]:
