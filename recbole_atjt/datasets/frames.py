@@ -74,6 +74,7 @@ def from_frame(
     }
     for suffix, column in (("item", item), ("user", user)):
         if suffix in texts:
+            texts[suffix].refuse_twice(renamed[column])
             _refuse_gaps(texts["inter"], texts[suffix], renamed[column])
     folder = Path(data_path) / name
     refuse_folder(folder)
@@ -121,11 +122,9 @@ class _Written:
             self.columns[new] = text
             header.append(f"{new}:{kind}")
         self.header = header
-        for key in (USER, ITEM):
-            if len(required) == 1 and renamed[required[0]] == key:
-                self._refuse_twice(key)
 
-    def _refuse_twice(self, key: str) -> None:
+    def refuse_twice(self, key: str) -> None:
+        """Refuse a token that has two rows."""
         twice = self.columns[key].duplicated()
         if twice.any():
             token = self.columns[key][twice].iloc[0]
