@@ -31,6 +31,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from ratios import Rounds, ratio
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.trainer import Trainer
@@ -38,9 +39,6 @@ from recbole.utils import ModelType, init_seed
 
 import recbole_atjt
 from recbole_atjt.model.table import find_model
-
-#: Seconds of the clock and of the processor, of each round.
-Rounds = list[tuple[float, float]]
 
 
 class FirstBatches:
@@ -130,11 +128,6 @@ def ours(args: argparse.Namespace, weighting: str) -> tuple[Any, Any]:
     config = recbole_atjt.DenoisingConfig(args.model, args.dataset, None, given)
     ready = recbole_atjt.assemble(config)
     return ready.trainer, ready.trainer.loader_of(ready.train_data)
-
-
-def ratio(spent: Rounds, base: Rounds, kind: int) -> float:
-    """Return the median of the rounds' ratios, of the clock (0) or of the processor (1)."""
-    return round(median(one[kind] / other[kind] for one, other in zip(spent, base)), 3)
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from ratios import Rounds, ratio
+
 _SHIPPED = "shipped"
-#: Seconds of the clock and of the processor, of each round.
-Rounds = list[tuple[float, float]]
 #: What ``run_recbole`` does, whose module asks for ray too. Our repairs let RecBole run with the
 #: libraries of today; its anomaly detection is on again.
 _PLAIN = """
@@ -83,11 +83,6 @@ def measure(args: argparse.Namespace, weighting: str) -> tuple[float, float]:
     return spent, processor - before.children_user - before.children_system
 
 
-def ratio(spent: Rounds, base: Rounds, kind: int) -> float:
-    """Return the median of the rounds' ratios, of the clock (0) or of the processor (1)."""
-    return round(median(one[kind] / other[kind] for one, other in zip(spent, base)), 3)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,12 +105,7 @@ def main() -> None:
     result: dict[str, Any] = {
         name: {
             "seconds": [round(median(each), 1) for each in zip(*spent[name])],
-            "vs_shipped": [
-                round(
-                    median(one[k] / base[k] for one, base in zip(spent[name], spent[_SHIPPED])), 3
-                )
-                for k in (0, 1)
-            ],
+            "vs_shipped": [ratio(spent[name], spent[_SHIPPED], kind) for kind in (0, 1)],
         }
         for name in names
     }
