@@ -61,6 +61,23 @@ def settings(**changes: Any) -> dict[str, Any]:
     }
 
 
+def own_files(**changes: Any) -> dict[str, Any]:
+    """Return keys of an epoch of a tiny model on files that a test writes below ``data/``."""
+    return {
+        "data_path": "data",
+        "eval_args": {**LEAVE_ONE_OUT, "mode": "full"},
+        "metrics": ["Hit"],
+        "topk": [2],
+        "valid_metric": "Hit@2",
+        "epochs": 1,
+        "embedding_size": 4,
+        "hidden_size": 4,
+        "num_layers": 1,
+        "show_progress": False,
+        **changes,
+    }
+
+
 @dataclass
 class Trained:
     """What a training left, for comparison.

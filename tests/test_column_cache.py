@@ -21,7 +21,7 @@ import recbole_atjt
 from recbole_atjt import DenoisingConfig, UsageError
 from recbole_atjt.cli import main
 from recbole_atjt.data.column_cache import ColumnCache, cache_of
-from tests.runs import LEAVE_ONE_OUT
+from tests.runs import own_files
 
 HEAD = "user_id:token\titem_id:token\ttimestamp:float\trating:float\n"
 ROWS = [f"u{n % 7}\ti{n * n % 101}\t{n * 1000}\t{n % 5 if n % 3 else ''}\n" for n in range(200)]
@@ -34,21 +34,7 @@ def write(rows: list[str], name: str = "small", head: str = HEAD) -> None:
 
 
 def config(model: str = "GRU4Rec", cache: Any = "cache", **changes: Any) -> DenoisingConfig:
-    keys = {
-        "data_path": "data",
-        "data_cache": cache,
-        "eval_args": {**LEAVE_ONE_OUT, "mode": "full"},
-        "metrics": ["Hit"],
-        "topk": [2],
-        "valid_metric": "Hit@2",
-        "epochs": 1,
-        "embedding_size": 4,
-        "hidden_size": 4,
-        "num_layers": 1,
-        "MAX_ITEM_LIST_LENGTH": 5,
-        "show_progress": False,
-        **changes,
-    }
+    keys = own_files(**{"data_cache": cache, "MAX_ITEM_LIST_LENGTH": 5, **changes})
     return DenoisingConfig(model, "small", config_dict=keys)
 
 

@@ -14,7 +14,7 @@ import recbole
 import recbole_atjt
 from recbole_atjt import DenoisingConfig, UsageError
 from recbole_atjt.cli import main
-from tests.runs import LEAVE_ONE_OUT
+from tests.runs import LEAVE_ONE_OUT, own_files
 
 HEAD = "user_id:token\titem_id:token\ttimestamp:float"
 #: Clicks of three users, times in order.
@@ -30,19 +30,7 @@ def write(rows: Sequence[str], head: str = HEAD, **others: Sequence[str]) -> Non
 
 
 def config(model: str = "GRU4Rec", **changes: Any) -> DenoisingConfig:
-    keys = {
-        "data_path": "data",
-        "eval_args": {**LEAVE_ONE_OUT, "mode": "full"},
-        "metrics": ["Hit"],
-        "topk": [2],
-        "valid_metric": "Hit@2",
-        "epochs": 1,
-        "embedding_size": 4,
-        "hidden_size": 4,
-        "num_layers": 1,
-        "show_progress": False,
-        **changes,
-    }
+    keys = own_files(**changes)
     return DenoisingConfig(model, "small", config_dict=keys)
 
 
