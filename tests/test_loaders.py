@@ -108,7 +108,7 @@ def test_a_group_of_one_row_is_still_trained_on() -> None:
 @given(rows=st.integers(1, 200), step=st.integers(1, 40))
 def test_batches_of_any_size_lose_no_row(rows: int, step: int) -> None:
     class Train:
-        shuffle, config, num_workers, _dataset = True, {"seed": 1}, 0, None
+        shuffle, num_workers, _dataset, generator = True, 0, None, torch.Generator()
 
     Train.step = step  # type: ignore[attr-defined]
     groups = torch.tensor([0] * rows + [1] * 7)

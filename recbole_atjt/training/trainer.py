@@ -130,6 +130,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             model.history_field,
             model.item_field,
             with_others=weighting.wants_other_groups,
+            mixed=weighting.mixes_groups,
         )
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> Any:

@@ -34,7 +34,7 @@ class Evidence:
         history: Item ids, 0 where padded, ``[S, L]``; None where the model's data has none.
         label: ``[B]``, 1 or 0; None where every row is a positive.
         epoch: Current epoch, from 0.
-        group: Group of users the batch is from, in ``0 .. N-1``.
+        group: Group of users the batch is from, in ``0 .. N-1``, or that of each sequence, ``[S]``.
         representation: The model's representation of each sequence, or of its user, detached,
             ``[S, d]``; None unless the strategy ``needs_representation``.
         item_embedding: The model's embedding of each target item, detached, ``[S, e]``; None as
@@ -59,7 +59,7 @@ class Evidence:
     history: Tensor | None = None
     label: Tensor | None = None
     epoch: int = 0
-    group: int = 0
+    group: int | Tensor = 0
     representation: Tensor | None = None
     item_embedding: Tensor | None = None
     logits: Tensor | None = None
@@ -103,6 +103,8 @@ class Weighting(nn.Module):
     groups_key: ClassVar[str] = ""
     #: Sequences of users in other groups are wanted beside each batch (``L^D``).
     wants_other_groups = False
+    #: Batches hold users of all groups, as plain training's do; else those of one group.
+    mixes_groups = False
     #: The strategy reads ``Evidence.history``.
     needs_history = False
     #: The strategy reads ``Evidence.representation`` and ``Evidence.item_embedding``.
