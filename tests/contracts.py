@@ -84,7 +84,7 @@ def some_weights(case: Case) -> Tensor:
 
 
 def unit_weights_are_plain(case: Case) -> None:
-    """Weights of 1 give RecBole's loss and gradients."""
+    """Weights of 1 give RecBole's loss, and its gradients to the bit."""
     ones = torch.ones(len(case.batch))
     plain, ours = loss_of(case, None)[0], loss_of(case, ones)[0]
     assert ours.dim() == plain.dim()
@@ -95,6 +95,8 @@ def unit_weights_are_plain(case: Case) -> None:
     assert size > 0, case.name
     for name, gradient in expected.items():
         assert (found[name] - gradient).norm() <= EXACT * size, f"{case.name}: {name}"
+        alike = torch.equal(found[name], gradient)
+        assert alike or case.name.startswith("BERT4Rec"), f"{case.name}: {name}"
 
 
 def zero_weight_removes_the_sample(case: Case) -> None:

@@ -53,7 +53,8 @@ class MaskedPositions:
     A sequence's loss is the mean over its :math:`n_i` masked positions, its share
     :math:`n_i B / \sum_j n_j`, so that each position carries its sequence's weight and unit weights
     give RecBole's mean over positions. As in RecBole, index 0 is padding. Only real masked
-    positions meet the item table; RecBole multiplies the padded ones too.
+    positions meet the item table; RecBole multiplies the padded ones too. So gradients of unit
+    weights are RecBole's up to their rounding only.
     """
 
     def applies(self, model: Any) -> bool:
@@ -116,7 +117,7 @@ class SummedElements:
                 with substituted(model, "loss_fct", spread):
                     total = plain(interaction)
                 (loss,) = torch.autograd.grad(total, factor, create_graph=True)
-            return reduce(loss, torch.full_like(factor, reduce.rows))
+            return reduce(loss, torch.full_like(factor, reduce.rows), lambda: total)
 
         return substituted(model, "calculate_loss", calculate_loss)
 
@@ -169,7 +170,9 @@ class Reconstruction:
                 total: Tensor = plain(interaction)
             ratings, logits = seen[-1]
             loss = -(functional.log_softmax(logits, 1) * ratings).sum(1)
-            return total + (reduce(loss) - weighted_mean(loss, torch.ones_like(loss)))
+            plain_mean = weighted_mean(loss, torch.ones_like(loss))
+            weighted = reduce(loss, own=lambda: plain_mean)
+            return total if weighted is plain_mean else total + (weighted - plain_mean)
 
         return substituted(model, "calculate_loss", calculate_loss)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.seam.adapters import find_adapter
-from recbole_atjt.seam.per_sample import KNOWN_TYPES, is_known_function, unreduced
+from recbole_atjt.seam.per_sample import KNOWN_TYPES, is_known_function, rounds_alike, unreduced
 from recbole_atjt.seam.reduction import Record, Reducer
 from recbole_atjt.seam.scores import scores_of
 from recbole_atjt.seam.substitution import substituted
@@ -103,7 +104,12 @@ class _Weighted(nn.Module):
             return losses * self.reducer.weigh(loss).view_as(losses)
         if reduction == "sum":
             share = torch.full_like(loss, rows)
-        return self.reducer(loss, share)
+        own = (
+            None
+            if rounds_alike(self.criterion, share)
+            else partial(self.criterion, *args, **kwargs)
+        )
+        return self.reducer(loss, share, own)
 
 
 def find_criterion(model: nn.Module) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_atjt.errors import UsageError
+from recbole_atjt.seam.scores import is_softmax
 
 #: Loss types of torch and RecBole that serve as a model's main criterion.
 KNOWN_TYPES = (
@@ -79,6 +80,20 @@ def unreduced(
         losses = -torch.log(criterion.gamma + torch.sigmoid(positive - negative))
         return Unreduced(losses, None, "mean")
     return _row_by_row(criterion, rows, args, kwargs)
+
+
+def rounds_alike(criterion: Any, share: Tensor | None) -> bool:
+    """Tell whether gradients of the mean of its losses are the criterion's own, bit for bit.
+
+    Those of a softmax and of ``BPRLoss`` are; what is known of no other is not relied on.
+
+    Args:
+        criterion: As for :func:`unreduced`.
+        share: What that gave.
+    """
+    if is_softmax(criterion):
+        return share is not None and bool((share == 1).all())
+    return share is None and getattr(type(criterion), "forward", None) is BPRLoss.forward
 
 
 def is_known_function(criterion: Any) -> bool:

@@ -102,9 +102,25 @@ class Reducer:
         self.record = Record()
         self._weigh = weigh
 
-    def __call__(self, loss: Tensor, share: Tensor | None = None) -> Tensor:
-        """Return the weighted mean of ``loss [rows]``, a scalar."""
-        return weighted_mean(loss, self.weigh(loss, share), share)
+    def __call__(
+        self,
+        loss: Tensor,
+        share: Tensor | None = None,
+        own: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
+        """Return the weighted mean of ``loss [rows]``, a scalar.
+
+        Args:
+            loss: Per-sample losses, ``[rows]``.
+            share: See :func:`weighted_mean`.
+            own: Gives the model's own reduction, whose gradients are rounded otherwise; it is taken
+                where all weights are exactly 1, so that training is plain bit for bit. None where
+                there is no need.
+        """
+        weights = self.weigh(loss, share)
+        if own is not None and not weights.requires_grad and bool((weights == 1).all()):
+            return own()
+        return weighted_mean(loss, weights, share)
 
     def weigh(self, loss: Tensor, share: Tensor | None = None) -> Tensor:
         """Return the checked weights ``[rows]`` of ``loss [rows]``.
