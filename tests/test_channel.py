@@ -52,13 +52,51 @@ def test_without_noise_every_sequence_weighs_1() -> None:
 
 
 def test_the_warmup_is_plain_and_learns() -> None:
-    channel = build(channel_warmup=1)
+    channel, seen = build(channel_warmup=1, channel_cap=0.9), ([0.9, 0.001], [1, 2])
     channel.start_epoch(0)
-    assert channel(softmax_evidence([0.9, 0.001], [1, 2])).tolist() == [1.0, 1.0]
+    assert channel(softmax_evidence(*seen)).tolist() == [1.0, 1.0]
     channel.end_epoch(0)
     noise = channel.mixture.noise
     assert noise[2] > noise[1]
-    assert float(channel(softmax_evidence([0.9, 0.001], [1, 2], epoch=1))[1]) < 0.1
+    assert float(channel(softmax_evidence(*seen, epoch=1))[1]) < 0.1
+
+
+def test_weights_use_what_of_the_share_has_settled() -> None:
+    channel, seen = build(channel_warmup=1, channel_cap=0.9), ([0.9, 0.001], [1, 2])
+    for epoch in range(2):
+        channel.start_epoch(epoch)
+        weights = channel(softmax_evidence(*seen, epoch=epoch))
+        before, q = channel.mixture.shares(), channel.mixture.noise.tolist()
+        channel.end_epoch(epoch)
+    e, shown = before["weighted_share"], channel.describe()
+    assert e == pytest.approx(2 * before["noise_share"] - 1), "before it was learned, e was 1"
+    expected = [(1 - e) * p / ((1 - e) * p + e * q[item]) for p, item in zip(*seen)]
+    assert weights.tolist() == pytest.approx(expected, rel=1e-5)
+    e, f = before["noise_share"], shown["noise_share"]
+    posteriors = [e * q[item] / ((1 - e) * p + e * q[item]) for p, item in zip(*seen)]
+    assert f == pytest.approx(sum(posteriors) / 2, rel=1e-5), "e is learned with e itself"
+    assert shown["weighted_share"] == pytest.approx(f - abs(f - e))
+
+
+def test_a_share_at_the_cap_weighs_nothing_down() -> None:
+    channel, seen = build(channel_warmup=1), ([0.9, 0.001], [1, 2])
+    channel.start_epoch(0)
+    channel(softmax_evidence(*seen))
+    channel.end_epoch(0)
+    assert channel.mixture.shares() == {"noise_share": 0.6, "weighted_share": 0.0}
+    assert channel(softmax_evidence(*seen, epoch=1)).tolist() == [1.0, 1.0]
+
+
+def test_what_is_said_of_a_click_takes_the_share_as_it_was_learned() -> None:
+    channel, seen = build(channel_warmup=1), softmax_evidence([0.9, 0.001], [1, 2], epoch=1)
+    channel.mixture.share.fill_(0.25)
+    channel.mixture.settled.fill_(0.0)
+    said = channel.judge(seen)
+    assert said.weight.tolist() == [1.0, 1.0]
+    q = channel.mixture.noise.tolist()
+    expected = [0.25 * q[1] / (0.75 * 0.9 + 0.25 * q[1]), 0.25 * q[2] / (0.00075 + 0.25 * q[2])]
+    assert said.noise is not None
+    assert said.noise.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_share_is_the_mean_of_the_noises_posteriors() -> None:
@@ -74,7 +112,7 @@ def test_a_share_that_is_not_learned_stays() -> None:
     channel = build(channel_share=0.25, channel_learn=False)
     channel(softmax_evidence([0.5, 0.05], [1, 2]))
     channel.end_epoch(0)
-    assert float(channel.mixture.share) == 0.25
+    assert channel.mixture.shares() == {"noise_share": 0.25, "weighted_share": 0.25}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,12 @@ from torch.nn import functional
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import log_odds, negative_scores, target_scores
-from recbole_atjt.weighting.mixture import CLEAN_IN_TAIL, NoiseMixture, independent
+from recbole_atjt.weighting.mixture import (
+    CLEAN_IN_TAIL,
+    NoiseMixture,
+    independent,
+    standard_error,
+)
 
 ITEMS = 12
 
@@ -190,3 +195,53 @@ def test_without_a_test_the_posteriors_say_how_much() -> None:
     assert float(mixture.share) == pytest.approx(float(posterior[1:].mean()), abs=1e-6)
     expected = (posterior / posterior.sum()).tolist()
     assert mixture.noise.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def settled_after(*shares: float, clicks: int = 400) -> list[float]:
+    """Return what of each of these shares, learned one after the other, has settled."""
+    mixture, found = build(), []
+    for share in shares:
+        seen = gathered(torch.full((41,), share).double(), torch.zeros(41).double(), clicks)
+        mixture.histories.tail.zero_()
+        mixture.histories.tail[1] = seen.histories.tail.sum(0)
+        mixture.clicks[1], mixture.mass[1] = 1.0, 0.5
+        mixture.update()
+        assert float(mixture.share) == pytest.approx(min(share, 0.6), abs=1e-6)
+        found.append(float(mixture.settled))
+    return found
+
+
+def test_what_of_a_share_has_settled_by_hand() -> None:
+    """At first all may be noise: .55 - .45. Then what is less by a change in either direction."""
+    found = settled_after(0.55, 0.5, 0.45, 0.48, 0.2)
+    assert found == pytest.approx([0.1, 0.45, 0.4, 0.45, 0.0], abs=1e-6)
+
+
+def test_a_share_that_comes_down_to_nothing_never_settles() -> None:
+    assert settled_after(0.26, 0.08, 0.03, 0.0) == [0.0] * 4
+
+
+def test_at_the_cap_nothing_has_settled_but_from_there_it_may() -> None:
+    assert settled_after(0.9, 0.6, 0.58) == pytest.approx([0.0, 0.0, 0.56], abs=1e-6)
+
+
+def test_the_standard_error_by_hand() -> None:
+    """A tail of 24 of 400 is .06 +- sqrt(.06 * .94 / 400); a share is 1 / (.1 * .95) of that."""
+    found = standard_error(torch.tensor([24.0, 0.0, 0.0]), torch.tensor([400.0, 400.0, 0.0]))
+    expected = [math.sqrt(0.06 * 0.94 / 400) / 0.095, math.sqrt(0.0025 * 0.9975 / 400) / 0.095, 0.0]
+    assert found.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_below_two_standard_errors_nothing_has_settled() -> None:
+    """Of 16,000 compared clicks a share of .05 has an error of .0155, of 400 one of .0977."""
+    assert settled_after(0.05, 0.05)[1] == pytest.approx(0.05, abs=1e-6)
+    assert settled_after(0.05, 0.05, clicks=10)[1] == 0.0
+
+
+def test_where_nothing_has_settled_weights_are_exactly_1() -> None:
+    mixture, ratio = build(0.3), torch.tensor([-80.0, 0.0, 80.0])
+    expected = [0.7 * math.exp(c) / (0.7 * math.exp(c) + 0.3) for c in ratio.tolist()]
+    assert mixture.weight(ratio).tolist() == pytest.approx(expected, rel=1e-5)
+    mixture.settled.zero_()
+    assert mixture.weight(ratio).tolist() == [1.0, 1.0, 1.0]
+    assert mixture.posterior(ratio).tolist() == pytest.approx(expected, rel=1e-5)

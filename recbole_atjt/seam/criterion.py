@@ -104,12 +104,15 @@ class _Weighted(nn.Module):
             return losses * self.reducer.weigh(loss).view_as(losses)
         if reduction == "sum":
             share = torch.full_like(loss, rows)
-        own = (
-            None
-            if rounds_alike(self.criterion, share)
-            else partial(self.criterion, *args, **kwargs)
-        )
+        own = None
+        if not rounds_alike(self.criterion, share):
+            own = partial(self._plain, *args, **kwargs)
         return self.reducer(loss, share, own)
+
+    def _plain(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return what the criterion itself makes of its losses."""
+        criterion: Callable[..., Tensor] = vars(self)["criterion"]
+        return criterion(*args, **kwargs)
 
 
 def find_criterion(model: nn.Module) -> str:

@@ -14,7 +14,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor, nn
 
 from recbole_atjt.data.clean import Truth
-from recbole_atjt.data.loaders import PairedBatch
+from recbole_atjt.data.loaders import GroupOf, PairedBatch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.gelu import speed_up_gelu
 from recbole_atjt.model.staged import refuse_staged
@@ -120,7 +120,7 @@ class DenoisingRecommender(AbstractRecommender):
             return self._with_extra(weighting, weighted, interaction, group)
 
     def _with_extra(
-        self, weighting: Weighting, weighted: Any, interaction: Interaction, group: int
+        self, weighting: Weighting, weighted: Any, interaction: Interaction, group: GroupOf
     ) -> Tensor | tuple[Tensor, ...]:
         """Return a weighted loss with the strategy's own beside it, where it has one."""
         parts = weighted if isinstance(weighted, tuple) else (weighted,)
@@ -130,6 +130,7 @@ class DenoisingRecommender(AbstractRecommender):
         others = interaction.others if isinstance(interaction, PairedBatch) else None
         if others is None:  # more batches than other sequences: this one goes without
             return (*parts, torch.zeros_like(parts[0]))
+        assert isinstance(group, int)
         extra = weighting.auxiliary_loss(group, *others)
         return weighted if extra is None else (*parts, extra)
 
@@ -199,7 +200,7 @@ class DenoisingRecommender(AbstractRecommender):
         own: Interaction,
         share: Share,
         loss: Tensor,
-        group: int,
+        group: GroupOf,
         scores: Scores,
     ) -> Evidence:
         """Return what a strategy sees of a batch, of which this process computes ``own``."""

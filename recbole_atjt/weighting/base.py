@@ -166,10 +166,25 @@ class Weighting(nn.Module):
         try:
             raw = self.weigh(evidence)
             weight = self.normalize(raw)[:sequences]
+            clean = (
+                self.clean_probability(evidence, raw)[:sequences]
+                if self.weighs_by_probability
+                else None
+            )
         finally:
             self.train(training)
-        clean = raw[:sequences].clamp(0.0, 1.0) if self.weighs_by_probability else None
-        return Judgement(weight, None if clean is None else 1.0 - clean)
+        return Judgement(weight, None if clean is None else 1.0 - clean.clamp(0.0, 1.0))
+
+    def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
+        """Return the probability of each sequence of being clean, ``[S]``.
+
+        Asked of strategies that weigh by probability; by default their weights are it.
+
+        Args:
+            evidence: A batch that :meth:`weigh` has just seen.
+            weights: What it gave.
+        """
+        return weights
 
     def normalize(self, weights: Tensor) -> Tensor:
         """Bring what :meth:`weigh` gave into the form that is applied; as it is by default."""
@@ -221,7 +236,7 @@ class Weighting(nn.Module):
         return str(getattr(self.settings, self.reward_key)) if self.reward_key else ""
 
     def phases(self, epoch: int) -> list[int]:
-        """Return the groups that an epoch walks through, in order."""
+        """Return the groups that an epoch walks through, in order, unless it mixes them."""
         return list(range(self.groups))
 
     def prepare(self, sequences: Callable[[], Iterable[tuple[int, Tensor, Tensor]]]) -> None:

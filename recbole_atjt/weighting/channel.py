@@ -49,8 +49,8 @@ class NoiseChannel(Weighting):
     :math:`-\sum_i \log((1-e) p + e q)`: EM, or forward correction with a channel that does not look
     at the history (Goldberger & Ben-Reuven 2017; Patrini et al. 2017). A rare, hard item keeps its
     weight, since q gives it little too. Share e and distribution q are learned after each epoch
-    (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); where nothing tells of noise e goes to
-    0 and the training is plain.
+    (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); weights use what of e has settled.
+    Where that is 0 they are exactly 1, and the training is plain bit for bit.
     """
 
     settings_class = NoiseChannelSettings
@@ -75,14 +75,25 @@ class NoiseChannel(Weighting):
         return self.settings.channel_warmup
 
     def weigh(self, evidence: Evidence) -> Tensor:
-        """Return the posterior of each sequence of being clean, ``[S]``."""
+        """Return the posterior of being clean, with the share that has settled, ``[S]``."""
         self.mixture.watch(evidence)
-        log_p = self.mixture.log_likelihood(evidence)
-        clean = self.mixture.clean_posterior(evidence.item, log_p)
-        clean = torch.where(clicked(evidence), clean, torch.ones_like(clean))
+        log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
+        ratio = self.mixture.log_lift(evidence.item, log_p)
         if torch.is_grad_enabled():
+            clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
             self.mixture.observe(evidence, log_p, clean)
-        return clean if evidence.epoch >= self.settings.channel_warmup else torch.ones_like(clean)
+        if evidence.epoch < self.settings.channel_warmup:
+            return torch.ones_like(ratio)
+        return torch.where(click, self.mixture.weight(ratio), 1.0)
+
+    def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
+        """Return the posterior of being clean, with the share as it was learned, ``[S]``."""
+        if evidence.epoch < self.settings.channel_warmup:
+            return weights
+        log_p = self.mixture.log_likelihood(evidence)
+        return torch.where(
+            clicked(evidence), self.mixture.clean_posterior(evidence.item, log_p), 1.0
+        )
 
     def start_epoch(self, epoch: int) -> None:
         """Start an epoch's report and its draws."""
@@ -103,8 +114,8 @@ class NoiseChannel(Weighting):
         self.mixture.update()
 
     def describe(self) -> dict[str, float]:
-        """Return the epoch's figures, with the share of noise that was found in it."""
-        return {**super().describe(), "noise_share": float(self.mixture.share)}
+        """Return the epoch's figures, with the shares of noise that were found in it."""
+        return {**super().describe(), **self.mixture.shares()}
 
     def suspects(self, count: int) -> list[tuple[int, float]]:
         """Return the items held most responsible, with their share of the noise."""

@@ -29,8 +29,9 @@ _START, _CAP, _SMOOTHING = 0.5, 0.6, 0.1
 class LikelihoodJointTraining(RecognizerWeighting):
     r"""ATJT: recognisers tell original targets from drawn ones by the recommender's likelihood.
 
-    Each sequence of group n is weighed by :math:`g_n` and trains the recognisers of all other
-    groups, so that none weighs a user it was trained on (3.4.1). Drawn targets share the histories
+    Batches are those of plain training. In them, each sequence of group n is weighed by
+    :math:`g_n` and trains the recognisers of all other groups, so that none weighs a user it was
+    trained on (3.4.1). Drawn targets share the histories
     of the batch, so that the recommender's one forward pass serves both: with a softmax their
     scores stand beside the original's; elsewhere they are the sampled negatives, weighted by how
     likely they are to be drawn from the distribution r of the replacements. Originals are a mixture
@@ -44,10 +45,13 @@ class LikelihoodJointTraining(RecognizerWeighting):
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.
+    Weights use what of e has settled. Where that is 0 they are exactly 1, and the training is plain
+    bit for bit.
     """
 
     settings_class = JointTrainingSettings
     needs_history = False
+    mixes_groups = True
     per_sample = False
     free_scale = True
 
@@ -92,15 +96,24 @@ class LikelihoodJointTraining(RecognizerWeighting):
         )
 
     def weigh(self, evidence: Evidence) -> Tensor:
-        """Return the posterior of each sequence of being clean, ``[S]``."""
+        """Return the posterior of being clean, with the share that has settled, ``[S]``."""
         self.mixture.watch(evidence)
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
-        with torch.no_grad():
-            ratio = self._ratio(evidence.group, evidence, evidence.item, log_p)
-            clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
+        ratios = self._ratios(evidence, evidence.item, log_p)
+        ratio = self._own(ratios.detach(), evidence.group)
         if torch.is_grad_enabled():
-            self._learn(evidence, log_p, ratio, clean, click)
-        return clean if evidence.epoch >= self.settings.atjt_warmup else torch.ones_like(clean)
+            self._learn(evidence, log_p, ratios, ratio, click)
+        if evidence.epoch < self.settings.atjt_warmup:
+            return torch.ones_like(ratio)
+        return torch.where(click, self.mixture.weight(ratio), 1.0)
+
+    def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
+        """Return the posterior of being clean, with the share as it was learned, ``[S]``."""
+        if evidence.epoch < self.settings.atjt_warmup:
+            return weights
+        log_p = self.mixture.log_likelihood(evidence)
+        ratio = self._own(self._ratios(evidence, evidence.item, log_p), evidence.group)
+        return torch.where(clicked(evidence), self.mixture.posterior(ratio), 1.0)
 
     def normalize(self, weights: Tensor) -> Tensor:
         """Apply the posterior whole, or normalised as ``atjt_normalize`` says, ``[S]``."""
@@ -108,23 +121,32 @@ class LikelihoodJointTraining(RecognizerWeighting):
             return weights
         return super().normalize(weights)
 
-    def _ratio(
-        self,
-        group: int,
-        evidence: Evidence,
-        item: Tensor,
-        log_p: Tensor,
-        rows: Tensor | None = None,
+    def _ratios(
+        self, evidence: Evidence, item: Tensor, log_p: Tensor, rows: Tensor | None = None
     ) -> Tensor:
-        """Return ``c`` of targets whose histories are those of the batch or of its rows."""
+        """Return ``c`` of targets by each recogniser, ``[N, D]``.
+
+        Args:
+            evidence: The batch.
+            item: Targets, ``[D]``.
+            log_p: Their log-likelihoods, ``[D]``.
+            rows: Rows of the batch whose histories are theirs, ``[D]``; None for all in order.
+        """
         history = evidence.history
         if history is not None and rows is not None:
             history = history[rows]
-        ratio: Tensor = self.recognizers[group](self.mixture.log_lift(item, log_p), history, item)
-        return ratio
+        lift = self.mixture.log_lift(item, log_p)
+        return torch.stack([each(lift, history, item) for each in self.recognizers])
+
+    @staticmethod
+    def _own(ratios: Tensor, group: int | Tensor) -> Tensor:
+        """Choose of ``ratios [N, D]`` those of the recogniser that weighs each user, ``[D]``."""
+        if isinstance(group, int):
+            return ratios[group]
+        return ratios.gather(0, group.unsqueeze(0)).squeeze(0)
 
     def _logit(self, ratio: Tensor, item: Tensor) -> Tensor:
-        """Return the log-odds ``g`` of targets to be original."""
+        """Return the log-odds ``g`` of targets ``[D]`` to be original, shaped as ``ratio``."""
         share = self.mixture.share.to(ratio).clamp(1e-6, 1 - 1e-6)
         mixed = torch.logaddexp(torch.log1p(-share) + ratio, torch.log(share).expand_as(ratio))
         drawn = self.mixture.noise[item] / self._source()[item].clamp_min(1e-30)
@@ -140,48 +162,65 @@ class LikelihoodJointTraining(RecognizerWeighting):
         return torch.full_like(self.mixture.unigram, 1.0 / max(1, len(self.mixture.unigram) - 1))
 
     def _learn(
-        self, evidence: Evidence, log_p: Tensor, ratio: Tensor, clean: Tensor, click: Tensor
+        self, evidence: Evidence, log_p: Tensor, ratios: Tensor, ratio: Tensor, click: Tensor
     ) -> None:
-        """Gather ``L^D`` of the other groups' recognisers, and what the batch says of the noise."""
+        """Gather ``L^D`` of the recognisers, and what the batch says of the noise.
+
+        Args:
+            evidence: The batch.
+            log_p: Log-likelihoods of its targets, ``[S]``.
+            ratios: ``c`` of these by each recogniser, ``[N, S]``.
+            ratio: ``c`` by the recogniser that weighs each, without a graph, ``[S]``.
+            click: Which are clicks, ``[S]``.
+        """
+        clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
         self.mixture.observe(evidence, log_p, clean)
         self._loss = None
         drawn = self._drawn(evidence, log_p)
         if drawn is None:
             return
         item, drawn_log_p, importance, rows = drawn
-        others = [group for group in range(self.groups) if group != evidence.group]
-        self._loss = torch.stack(
-            [
-                self._loss_of(group, evidence, log_p, click, item, drawn_log_p, importance, rows)
-                for group in others
-            ]
-        ).mean()
+        others = self._ratios(evidence, item, drawn_log_p, rows)
+        original, replaced = self._logit(ratios, evidence.item), self._logit(others, item)
+        group = evidence.group
+        group_of_drawn = group if isinstance(group, int) else group[rows]
+        self._loss = self._recognition(
+            (original, click.to(original) * self._outside(group, original)),
+            (replaced, importance.to(replaced) * self._outside(group_of_drawn, replaced)),
+        )
         self.report.recognizer_loss.add(self._loss)
         with torch.no_grad():
-            other = self._ratio(evidence.group, evidence, item, drawn_log_p, rows)
-            original, drawn_logit = self._logit(ratio, evidence.item), self._logit(other, item)
-            self._curve.add(original, click.double(), drawn_logit, importance)
+            self._curve.add(
+                self._own(original, group),
+                click.double(),
+                self._own(replaced, group_of_drawn),
+                importance,
+            )
             self.report.original.add(clean, click)
-            self.report.replaced.add(self.mixture.posterior(other))
+            self.report.replaced.add(self.mixture.posterior(self._own(others, group_of_drawn)))
 
-    def _loss_of(
-        self,
-        group: int,
-        evidence: Evidence,
-        log_p: Tensor,
-        click: Tensor,
-        item: Tensor,
-        drawn_log_p: Tensor,
-        importance: Tensor,
-        rows: Tensor,
+    @staticmethod
+    def _outside(group: int | Tensor, like: Tensor) -> Tensor:
+        """Mark for each recogniser the targets of users that it does not weigh, ``[N, D]``."""
+        number = torch.arange(len(like), device=like.device).unsqueeze(1)
+        return (number != group).to(like).expand_as(like)
+
+    def _recognition(
+        self, original: tuple[Tensor, Tensor], replaced: tuple[Tensor, Tensor]
     ) -> Tensor:
-        original = self._logit(self._ratio(group, evidence, evidence.item, log_p), evidence.item)
-        replaced = self._logit(self._ratio(group, evidence, item, drawn_log_p, rows), item)
-        return weighted_recognition_loss(
-            torch.cat((original, replaced)),
-            torch.cat((torch.ones_like(original), torch.zeros_like(replaced))),
-            torch.cat((click.to(original), importance.to(replaced))),
+        """Return the mean ``L^D`` of the recognisers that have any target to learn from, a scalar.
+
+        Args:
+            original: Logits and importance of original targets, ``[N, S]`` each.
+            replaced: The same of drawn ones, ``[N, D]`` each.
+        """
+        label = torch.cat((torch.ones_like(original[0]), torch.zeros_like(replaced[0])), 1)
+        logit, importance = (torch.cat(parts, 1) for parts in zip(original, replaced))
+        losses = torch.stack(
+            [weighted_recognition_loss(*each) for each in zip(logit, label, importance)]
         )
+        learns = (importance > 0).any(1).to(losses)
+        return (losses * learns).sum() / learns.sum().clamp_min(1.0)
 
     @torch.no_grad()
     def _drawn(
@@ -237,13 +276,13 @@ class LikelihoodJointTraining(RecognizerWeighting):
         """Learn share and distribution of the noise from the epoch."""
         self.mixture.update(from_posteriors=False)
         if self._rate is not None:
-            self.mixture.share.fill_(self._rate)
+            self.mixture.give(self._rate)
 
     def describe(self) -> dict[str, float]:
-        """Return the epoch's figures, with the share of noise and what the recognisers read."""
+        """Return the epoch's figures, with the shares of noise and what the recognisers read."""
         scale = torch.stack([each.scale.detach() for each in self._parts()]).mean()
-        share = float(self.mixture.share)
-        return {**super().describe(), "noise_share": share, "likelihood_scale": float(scale)}
+        own = {**self.mixture.shares(), "likelihood_scale": float(scale)}
+        return {**super().describe(), **own}
 
     def _parts(self) -> list[LikelihoodRecognizer]:
         return [each for each in self.recognizers if isinstance(each, LikelihoodRecognizer)]

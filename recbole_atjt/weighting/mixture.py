@@ -5,6 +5,11 @@ r"""The noise channel: observed clicks as a mixture of clean ones and of noise w
 e is the share of noise, q its distribution over items, p the recommender's likelihood. Both e and q
 come from a test of independence that no miscalibration of p can fool, over items in the order of
 their posteriors; where a head allows no such test, from the posteriors alone, by EM.
+
+Both say how much noise there is at most: what a model has not learned yet looks like noise. So e
+comes down while the model learns, and weights use only what of it has settled:
+
+.. math:: \bar e_t = \max(0, e_t - |e_t - e_{t-1}|), \quad e_{-1} = 1
 """
 
 from __future__ import annotations
@@ -48,6 +53,8 @@ class NoiseMixture(nn.Module):
     unigram: Tensor
     noise: Tensor
     share: Tensor
+    settled: Tensor
+    before: Tensor
     mass: Tensor
     clicks: Tensor
 
@@ -62,6 +69,9 @@ class NoiseMixture(nn.Module):
         self.register_buffer("unigram", unigram)
         self.register_buffer("noise", unigram.clone())
         self.register_buffer("share", torch.tensor(float(share), dtype=torch.float64))
+        #: What of e weights use, and what e was an epoch ago: before anything is known, all.
+        self.register_buffer("settled", self.share.clone())
+        self.register_buffer("before", torch.ones((), dtype=torch.float64))
         #: Of each item: sum of its clicks' posteriors of being noise, and their number.
         self.register_buffer("mass", torch.zeros(len(unigram), dtype=torch.float64))
         self.register_buffer("clicks", torch.zeros(len(unigram), dtype=torch.float64))
@@ -168,8 +178,26 @@ class NoiseMixture(nn.Module):
 
     def posterior(self, ratio: Tensor) -> Tensor:
         """Return the same from the log-ratios of clean clicks and noise, ``[S]``."""
-        share = self.share.to(ratio)
-        return torch.sigmoid(torch.log1p(-share) - torch.log(share) + ratio)
+        return _posterior(self.share, ratio)
+
+    def weight(self, ratio: Tensor) -> Tensor:
+        """Return the posterior with the share that has settled; exactly 1 where that is 0, ``[S]``.
+
+        Args:
+            ratio: Log-ratios of clean clicks and noise, ``[S]``.
+        """
+        return torch.where(
+            self.settled > 0, _posterior(self.settled, ratio), torch.ones_like(ratio)
+        )
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of noise, and what of it has settled and weights use from now on."""
+        return {"noise_share": float(self.share), "weighted_share": float(self.settled)}
+
+    def give(self, share: float) -> None:
+        """Take a share as known, for weights, too."""
+        self.share.fill_(share)
+        self.settled.fill_(share)
 
     @torch.no_grad()
     def observe(self, evidence: Evidence, log_p: Tensor, clean: Tensor) -> None:
@@ -221,8 +249,26 @@ class NoiseMixture(nn.Module):
             if float(found.sum()) > 0:
                 self.noise.copy_(found / found.sum())
             self.share.copy_(share.clamp(0.0, self.cap))
+            self._settle(share)
         self.mass.zero_()
         self.clicks.zero_()
+
+    def _settle(self, share: Tensor) -> None:
+        r"""Let weights use of the share that was just learned what is more than chance and change.
+
+        .. math:: \bar e_t = \max(0, e_t - |e_t - e_{t-1}|)
+
+        It is 0 where that is below two standard errors of the test, and while the unclipped share
+        is at the cap or above: a model that is no better than its noise tells nothing yet.
+
+        Args:
+            share: The share before it was clipped, a scalar.
+        """
+        settled = (self.share - (self.share - self.before).abs()).clamp_min(0.0)
+        tail, compared = self.histories.tail.sum(0)
+        uncertain = settled < 2 * standard_error(tail, compared)
+        self.settled.copy_(settled.masked_fill(uncertain | (share >= self.cap), 0.0))
+        self.before.copy_(self.share)
 
     def _noisy_clicks(self) -> Tensor:
         """Return how many clicks on each item are noise, ``[n_items]``.
@@ -264,6 +310,25 @@ def independent(tail: Tensor, compared: Tensor) -> Tensor:
         compared: Clicks that were compared, of the same shape.
     """
     return (tail / compared / TAIL - CLEAN_IN_TAIL) / (1 - CLEAN_IN_TAIL)
+
+
+def standard_error(tail: Tensor, compared: Tensor) -> Tensor:
+    """Return the standard error of the share that is independent, 0 where nothing was compared.
+
+    Args:
+        tail: Clicks in the tail, any shape; at least one is reckoned with.
+        compared: Clicks that were compared, of the same shape.
+    """
+    count = compared.clamp_min(1.0)
+    part = torch.maximum(tail, torch.ones_like(tail)) / count
+    error = (part * (1 - part).clamp_min(0.0) / count).sqrt() / TAIL / (1 - CLEAN_IN_TAIL)
+    return torch.where(compared > 0, error, torch.zeros_like(error))
+
+
+def _posterior(share: Tensor, ratio: Tensor) -> Tensor:
+    """Return :math:`(1-e) c / ((1-e) c + e)` of log-ratios ``ratio = log c``, of their shape."""
+    share = share.to(ratio)
+    return torch.sigmoid(torch.log1p(-share) - torch.log(share) + ratio)
 
 
 def _rising(tail: Tensor, compared: Tensor) -> Tensor:

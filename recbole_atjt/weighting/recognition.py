@@ -207,6 +207,7 @@ class RecognizerWeighting(Weighting):
         if self.settings.atjt_scale_alpha:
             self._scale = evidence.loss.detach().mean()
         with torch.set_grad_enabled(self.joint and torch.is_grad_enabled()):
+            assert isinstance(evidence.group, int)
             return self.recognize(evidence.group, evidence.history, evidence.item)
 
     def normalize(self, weights: Tensor) -> Tensor:
