@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,7 +92,87 @@ def test_only_the_recognisers_of_other_groups_learn() -> None:
     assert strategy.evidence_loss() is None
 
 
-@pytest.mark.parametrize("make", [softmax_evidence, pair_evidence, labelled_evidence])
+def apart(strategy: LikelihoodJointTraining) -> LikelihoodJointTraining:
+    """Let each recogniser say something else."""
+    with torch.no_grad():
+        for number, part in enumerate(strategy._parts()):
+            part.scale.fill_(1.0 - 0.3 * number)
+            part.offset.fill_(0.2 * number)
+    return strategy
+
+
+HEADS = [softmax_evidence, pair_evidence, labelled_evidence]
+
+
+@pytest.mark.parametrize("make", HEADS)
+def test_each_user_is_weighed_by_the_recogniser_of_his_group(make: Any) -> None:
+    torch.manual_seed(1)
+    seen, strategy = make(), apart(build(atjt_groups=3))
+    group = torch.arange(64) % 3
+    with torch.no_grad():
+        found = strategy(replace(seen, group=group))
+        alone = torch.stack([strategy(replace(seen, group=each)) for each in range(3)])
+    assert len({tuple(each.tolist()) for each in alone}) == 3
+    for row in range(64):
+        assert found[row].item() == pytest.approx(alone[row % 3, row].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("make", HEADS)
+def test_no_recogniser_learns_from_users_that_it_weighs(make: Any) -> None:
+    """Gradients by a naive loop: each recogniser's loss on all rows that are not its own."""
+    torch.manual_seed(1)
+    seen, group = make(), torch.arange(64) % 3
+    strategy = apart(build(atjt_groups=3, atjt_noise_rate=0.25))
+    strategy(replace(seen, group=group))
+    loss = strategy.evidence_loss()
+    assert loss is not None
+    loss.backward()
+    other = apart(build(atjt_groups=3, atjt_noise_rate=0.25))
+    other.mixture.watch(seen)  # draws what the other has drawn
+    log_p = other.mixture.log_likelihood(seen)
+    if seen.logits is not None:
+        other.mixture._rank_of_logits(seen, log_p)
+    drawn = other._drawn(seen, log_p)
+    assert drawn is not None
+    item, drawn_log_p, importance, rows = drawn
+    expected = torch.zeros(())
+    for number, part in enumerate(other._parts()):
+        sums = [[torch.zeros(()), 0.0], [torch.zeros(()), 0.0]]
+        originals = [(1.0, seen.item[row], log_p[row], 1.0, row) for row in range(64)]
+        copies = zip([0.0] * len(item), item, drawn_log_p, importance.tolist(), rows.tolist())
+        for label, target, likelihood, weight, row in [*originals, *copies]:
+            if group[row] == number:
+                continue
+            ratio = part(other.mixture.log_lift(target, likelihood), None, target)
+            logit = other._logit(ratio, target)
+            found = sums[int(label)]
+            found[0] = found[0] + weight * functional.binary_cross_entropy_with_logits(
+                logit, torch.tensor(label)
+            )
+            found[1] += weight
+        expected = expected + sum(0.5 * total / size for total, size in sums) / 3
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    expected.backward()
+    for ours, theirs in zip(strategy._parts(), other._parts()):
+        assert ours.scale.grad is not None
+        assert theirs.scale.grad is not None
+        assert ours.scale.grad.item() == pytest.approx(theirs.scale.grad.item(), rel=1e-3)
+
+
+def test_weights_use_the_settled_share_and_a_known_one_from_the_start() -> None:
+    seen = softmax_evidence()
+    for rate, expected in ((0, 0.0), (0.2, 0.2), ("auto", 0.5)):
+        strategy = build(atjt_noise_rate=rate)
+        assert strategy.mixture.shares()["weighted_share"] == expected
+        plain = strategy(seen).tolist() == [1.0] * 64
+        assert plain == (rate == 0)
+        strategy.end_epoch(0)
+        if rate != "auto":
+            shares = {"noise_share": rate, "weighted_share": rate}
+            assert strategy.describe().items() >= shares.items()
+
+
+@pytest.mark.parametrize("make", HEADS)
 def test_every_head_has_drawn_targets(make: Any) -> None:
     strategy, seen = build(), make()
     weights = strategy(seen)

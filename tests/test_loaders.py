@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -155,6 +156,77 @@ def test_negatives_follow_their_positives() -> None:
         for block in range(1, 4):
             rows = slice(block * size, (block + 1) * size)
             assert torch.equal(batch["item_id_list"][rows], batch["item_id_list"][:size])
+
+
+def together(mixed: bool, **changes: Any) -> PhaseLoader:
+    """Return a loader whose epoch is RecBole's own: of one group, or of three that are mixed."""
+    _, (train_data, _, _), _ = assemble("SASRec", weighting="none", **changes)
+    users = train_data._dataset.inter_feat["user_id"]
+    groups = deal_users(users, 3, seed=7) if mixed else torch.zeros_like(users)
+    return PhaseLoader(train_data, groups, "item_id_list", "item_id", False, mixed)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_an_epoch_without_phases_is_recboles_own(mixed: bool, workers: int) -> None:
+    changes = {
+        "loss_type": "BPR",
+        "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1},
+        "worker": workers,
+    }
+
+    def content(batches: Any) -> list[Any]:
+        torch.manual_seed(3)
+        np.random.seed(3)
+        state = torch.get_rng_state()
+        seen = [{name: x.tolist() for name, x in b.interaction.items()} for b in batches]
+        assert torch.equal(state, torch.get_rng_state()), "nothing is drawn that models draw from"
+        return seen
+
+    ours, theirs = together(mixed, **changes), together(mixed, **changes).train_data
+    for _ in range(3):
+        epoch = ours.epoch()
+        found, expected = content(epoch), content(theirs)
+        assert found == expected
+        assert len(found) == len(epoch)
+        assert torch.equal(ours.generator.get_state(), theirs.generator.get_state())
+
+
+def test_sequences_of_mixed_groups_know_their_group() -> None:
+    loader = together(mixed=True)
+    users = loader.dataset.inter_feat["user_id"]
+    dealt = dict(zip(users.tolist(), deal_users(users, 3, seed=7).tolist()))
+    several = 0
+    for batch in loader:
+        assert isinstance(batch.group, Tensor)
+        assert batch.group.tolist() == [dealt[user] for user in batch["user_id"].tolist()]
+        several += len(set(batch.group.tolist())) > 1
+        assert batch.rows is not None
+        assert torch.equal(batch["user_id"], users[batch.rows])
+    assert several
+    assert [len(rows) for rows in loader.rows] == [
+        sum(dealt[user] == group for user in users.tolist()) for group in range(3)
+    ]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_without_phases_too_a_last_single_row_joins(mixed: bool) -> None:
+    rows = len(together(mixed).dataset.inter_feat)
+    step = next(size for size in range(2, rows) if rows % size == 1)
+    loader = together(mixed, train_batch_size=step)
+    sizes = [batch.sequences for batch in loader]
+    assert sizes == [step] * (rows // step - 1) + [step + 1]
+    assert len(loader) == len(sizes)
+
+
+def test_what_recbole_leaves_out_is_left_out() -> None:
+    """Its loader drops a single last row for models that fail on it."""
+    rows = len(together(mixed=False).dataset.inter_feat)
+    step = next(size for size in range(2, rows) if rows % size == 1)
+    loader = together(mixed=False, train_batch_size=step)
+    loader.train_data.batch_sampler.drop_last = True
+    assert [batch.sequences for batch in loader] == [step] * (rows // step)
+    assert len(loader) == rows // step
 
 
 def test_without_others_nothing_goes_along() -> None:

@@ -233,7 +233,7 @@ def test_the_standard_error_by_hand() -> None:
 
 
 def test_below_two_standard_errors_nothing_has_settled() -> None:
-    """Of 16,000 compared clicks a share of .05 has an error of .0155, of 400 one of .0977."""
+    """Of 16,000 compared clicks a share of .05 has an error of .0082, of 400 one of .0517."""
     assert settled_after(0.05, 0.05)[1] == pytest.approx(0.05, abs=1e-6)
     assert settled_after(0.05, 0.05, clicks=10)[1] == 0.0
 
