@@ -25,8 +25,9 @@ from tests.served import serve
 # Users 1 (items 11 to 15) and 2 (items 21 to 23).
 USERS = np.array([1, 1, 1, 1, 1, 2, 2, 2])
 ITEMS = np.array([11, 12, 13, 14, 15, 21, 22, 23])
-CHANNEL = {"weighting": "channel", "history_mask_below": 0.6}
-MASKED = {"history_mask_below": 0.6, "channel_warmup": 0}
+KNOWN = {"channel_learn": False, "channel_share": 0.5, "atjt_noise_rate": 0.5}
+CHANNEL = {"weighting": "channel", "history_mask_below": 0.6, **KNOWN}
+MASKED = {"history_mask_below": 0.6, "channel_warmup": 0, **KNOWN}
 EARLY = {"weighting": "channel", **MASKED}  # whichever epoch is the best, it has a mask
 
 
@@ -150,7 +151,7 @@ def test_what_is_left_out_is_what_the_strategy_says() -> None:
 
 
 RESUMED = [CHANNEL, {**CHANNEL, "weighting": "atjt", "atjt_evidence": "likelihood"}]
-PAPER = {"weighting": "atjt", "atjt_schedule": "paper", "history_mask_below": 0.5}
+PAPER = {"weighting": "atjt", "atjt_schedule": "paper", "history_mask_below": 0.55}
 
 
 @pytest.mark.parametrize(
