@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.runs import Trained, settings, train, train_with_recbole
+import recbole_atjt
+from tests import pairs
+from tests.runs import Trained, captured_trainers, settings, train, train_with_recbole
 from tests.tiers import fast
 
 NEGATIVES = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 2}}
@@ -54,6 +56,26 @@ def test_without_noise_parameters_are_those_of_plain_training(
     assert plain.keys() == found.keys()
     for name, value in plain.items():
         assert torch.equal(found[name], value), name
+
+
+@pytest.mark.parametrize("model", fast(pairs.MODELS, ["DIN", "TransRec"]))
+def test_every_model_is_trained_as_plain_training_trains_it(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_fast_gelu(monkeypatch)
+    final = {}
+    for weighting in ("none", *NOTHING):
+        keys = {**pairs.settings_of(model), "epochs": 2, **NOTHING.get(weighting, {})}
+        with captured_trainers() as found:
+            recbole_atjt.run(model, "tiny", weighting, 7, config_dict=keys, output_dir=weighting)
+        final[weighting] = found[-1].final
+    plain = final.pop("none")
+    for weighting, ours in final.items():
+        for name, value in plain.items():
+            alike = torch.equal(ours[name], value)
+            if model == "BERT4Rec":  # its adapter rounds otherwise
+                alike = torch.allclose(ours[name], value, atol=1e-3)
+            assert alike, f"{weighting}: {name}"
 
 
 def test_losses_and_metrics_are_recboles_own() -> None:
