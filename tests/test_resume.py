@@ -322,6 +322,19 @@ def test_a_forged_checkpoint_is_one_line(checkpoint: Path, number: int) -> None:
         trainer.evaluate(valid_data, model_file=path)
 
 
+def test_a_checkpoint_from_before_shares_settled_is_one_line() -> None:
+    def older(parts: dict[str, Any]) -> None:
+        kept = {k: v for k, v in parts["tensors"].items() if not k.endswith(("settled", "before"))}
+        assert len(kept) == len(parts["tensors"]) - 2
+        parts["tensors"] = kept
+
+    path = forged(Path(fit(1, weighting="channel").saved_model_file), older)
+    config, (train_data, _, _), built = assemble("SASRec", weighting="channel")
+    message = r"^forged\.safetensors has not the form of a checkpoint [^\n]*mixture\.settled[^\n]*$"
+    with pytest.raises(UsageError, match=message):
+        DenoisingTrainer(config, built).resume_checkpoint(path, train_data)
+
+
 @pytest.mark.parametrize("header", ["[]", "5", "{}", '{"meta": 5, "optimizers": {}}', "[" * 9000])
 def test_a_forged_header_is_one_line(header: str) -> None:
     store = {"model.weight": torch.ones(2)}
