@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_atjt.data.loaders import PairedBatch, PhaseLoader
 from recbole_atjt.data.user_groups import deal_users
 from tests.runs import assemble
+from tests.tiers import fast
 
 
 def build(groups: int = 2, with_others: bool = True, **changes: Any) -> PhaseLoader:
@@ -166,7 +167,7 @@ def together(mixed: bool, **changes: Any) -> PhaseLoader:
     return PhaseLoader(train_data, groups, "item_id_list", "item_id", False, mixed)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", fast([0, 2]))
 @pytest.mark.parametrize("mixed", [False, True])
 def test_an_epoch_without_phases_is_recboles_own(mixed: bool, workers: int) -> None:
     changes = {
