@@ -31,12 +31,12 @@ class LikelihoodJointTraining(RecognizerWeighting):
 
     Batches are those of plain training. In them, each sequence of group n is weighed by
     :math:`g_n` and trains the recognisers of all other groups, so that none weighs a user it was
-    trained on (3.4.1). Drawn targets share the histories
-    of the batch, so that the recommender's one forward pass serves both: with a softmax their
-    scores stand beside the original's; elsewhere they are the sampled negatives, weighted by how
-    likely they are to be drawn from the distribution r of the replacements. Originals are a mixture
-    of clean clicks and noise, so that with equal shares of originals and drawn targets, and c the
-    log-ratio of clean clicks and noise that a recogniser gives, the log-odds of an original are
+    trained on (3.4.1). Drawn targets share the histories of the batch, so that the recommender's
+    one forward pass serves both: with a softmax their scores stand beside the original's; elsewhere
+    they are the sampled negatives, weighted by how likely they are to be drawn from the
+    distribution r of the replacements. Originals are a mixture of clean clicks and noise, so that
+    with equal shares of originals and drawn targets, and c the log-ratio of clean clicks and noise
+    that a recogniser gives, the log-odds of an original are
 
     .. math:: g = \log \frac{q(y)}{r(y)} + \log\left((1 - e) \, e^{c(s, y)} + e\right)
 
