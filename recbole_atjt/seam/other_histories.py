@@ -16,6 +16,8 @@ from recbole_atjt.host.traits import gives_probabilities, traits_of
 from recbole_atjt.randomness import kept
 
 _SMALLEST = 1e-7
+#: Rows whose users are exchanged to see whether the model knows them.
+_PROBED = 64
 
 
 class OtherHistories:
@@ -41,6 +43,7 @@ class OtherHistories:
         ranks = type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
         #: Whether the model scores all items of a history at once, and single items.
         self.scores_all, self.scores_single = ranks, traits.scores_single_items
+        self._knows_users: bool | None = None
         self._normalisers = [
             module
             for module in model.modules()
@@ -86,6 +89,52 @@ class OtherHistories:
         with self._undisturbed():
             scores: Tensor = self.model.predict(mixed).flatten().float()[rows]
         return _logit(scores) if self._probabilities else scores
+
+    def under(self, interaction: Any, rows: Tensor, targets: Tensor) -> Tensor:
+        """Return logits of some rows' targets under the histories (and users) of others, ``[m]``.
+
+        Args:
+            interaction: The batch.
+            rows: Rows whose histories count, ``[m]``.
+            targets: Rows whose targets count, ``[m]``.
+        """
+        mixed = _rows(interaction, rows)
+        for field in self.item_fields:
+            if field in mixed.interaction:
+                mixed.interaction[field] = interaction[field].index_select(0, targets)
+        with self._undisturbed():
+            scores: Tensor = self.model.predict(mixed).flatten().float()
+        return _logit(scores) if self._probabilities else scores
+
+    def knows_users(self, interaction: Any, field: str) -> bool:
+        """Tell whether scores of single items change with the user's id alone.
+
+        It is tried once, on rows of the first batch that has two users; of a model that scores all
+        items at once it is not asked.
+
+        Args:
+            interaction: A batch.
+            field: Column of the users.
+        """
+        if self._knows_users is None and (self.scores_all or not self.scores_single):
+            self._knows_users = False
+        if self._knows_users is None:
+            size = len(interaction)
+            users = interaction[field]
+            rows = torch.linspace(0, size - 1, min(size, _PROBED), device=users.device)
+            mixed = _rows(interaction, rows.long())
+            own = mixed.interaction[field]
+            other = own.roll(1, 0)
+            if torch.equal(own, other):
+                return False
+            training = self.model.training
+            with self._undisturbed():
+                self.model.eval()
+                before = self.model.predict(mixed)
+                mixed.interaction[field] = other
+                self._knows_users = not torch.equal(before, self.model.predict(mixed))
+                self.model.train(training)
+        return self._knows_users
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:

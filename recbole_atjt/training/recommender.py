@@ -239,6 +239,8 @@ class DenoisingRecommender(AbstractRecommender):
             negative=negative,
             all_items=partial(others.all_items, interaction) if others.scores_all else None,
             swapped=partial(others.swapped, interaction) if others.scores_single else None,
+            under=partial(others.under, interaction) if others.scores_single else None,
+            knows_users=others.knows_users(interaction, self.user_field),
             true=None if true is None else true[:sequences],
         )
 

@@ -49,6 +49,10 @@ class Evidence:
             logits, detached, ``[K, n_items]``; None where the model can't, or ``logits`` are there.
         swapped: Scores each target under another history of the batch: given a row for each,
             all of them once, ``[S]``, it returns logits, detached, ``[S]``; None where it can't.
+        under: Scores chosen targets under chosen histories of the batch: given rows of both,
+            histories first, ``[m]`` each, it returns logits, detached, ``[m]``; None if it can't.
+        knows_users: Whether the model's scores depend on the user's id, where it scores single
+            items alone.
         true: Whether each sequence's target is known to be no noise, ``[S]``; None where the data
             does not know. It goes into the report; a strategy that reads it is an oracle.
     """
@@ -67,6 +71,8 @@ class Evidence:
     negative: Tensor | None = None
     all_items: Callable[[Tensor], Tensor] | None = None
     swapped: Callable[[Tensor], Tensor] | None = None
+    under: Callable[[Tensor, Tensor], Tensor] | None = None
+    knows_users: bool = False
     true: Tensor | None = None
 
 

@@ -38,6 +38,12 @@ class NoiseChannelSettings(DeclaredSettings):
         "what was found; at least 0.",
         within="[0, inf)",
     )
+    channel_held_out: float = key(
+        0.1,
+        "Part of all pairs of user and item that is never trained on, in [0, 0.5], where the model "
+        "knows users by id and scores single items: by these the noise of each item is found.",
+        within="[0, 0.5]",
+    )
 
 
 class NoiseChannel(Weighting):
@@ -67,12 +73,17 @@ class NoiseChannel(Weighting):
             settings.channel_learn,
             settings.channel_cap,
             settings.channel_smoothing,
+            settings.channel_held_out,
         )
 
     @property
     def warm_up(self) -> int:
         """Number of first epochs in which every sequence has weight 1."""
         return self.settings.channel_warmup
+
+    def forward(self, evidence: Evidence) -> Tensor:
+        """Return the weights of losses, ``[S]``, or ``[B]`` where pairs are held out."""
+        return self.mixture.pairs.leave_out(super().forward(evidence), evidence)
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""

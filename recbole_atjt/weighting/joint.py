@@ -81,7 +81,8 @@ class LikelihoodJointTraining(RecognizerWeighting):
         rate = settings.atjt_noise_rate
         self._rate = None if isinstance(rate, str) else rate
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
-        self.mixture = NoiseMixture(item_frequency, start, True, cap, _SMOOTHING)
+        held_out = settings.atjt_held_out if self._rate is None else 0.0
+        self.mixture = NoiseMixture(item_frequency, start, True, cap, _SMOOTHING, held_out)
         self._curve = Curve()
         self._loss: Tensor | None = None
 
@@ -94,6 +95,10 @@ class LikelihoodJointTraining(RecognizerWeighting):
         return nn.ModuleList(
             LikelihoodRecognizer(self._fresh() if reads_all else None) for _ in range(self.groups)
         )
+
+    def forward(self, evidence: Evidence) -> Tensor:
+        """Return the weights of losses, ``[S]``, or ``[B]`` where pairs are held out."""
+        return self.mixture.pairs.leave_out(super().forward(evidence), evidence)
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""

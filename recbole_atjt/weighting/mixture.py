@@ -23,6 +23,7 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.held_out import HeldOutPairs
 from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
 from recbole_atjt.weighting.random_histories import TAIL, RandomHistories, compared
 
@@ -48,6 +49,8 @@ class NoiseMixture(nn.Module):
         learn: Whether e and q are learned.
         cap: Largest e.
         smoothing: Weight a of the unigram distribution in q, relative to the posteriors' mass.
+        held_out: Part of all pairs of user and item that no loss sees, where the model learns
+            them by heart (:class:`~recbole_atjt.weighting.held_out.HeldOutPairs`).
     """
 
     unigram: Tensor
@@ -59,7 +62,13 @@ class NoiseMixture(nn.Module):
     clicks: Tensor
 
     def __init__(
-        self, item_frequency: Tensor, share: float, learn: bool, cap: float, smoothing: float
+        self,
+        item_frequency: Tensor,
+        share: float,
+        learn: bool,
+        cap: float,
+        smoothing: float,
+        held_out: float = 0.0,
     ) -> None:
         super().__init__()
         self.learn, self.cap, self.smoothing = learn, cap, smoothing
@@ -76,6 +85,7 @@ class NoiseMixture(nn.Module):
         self.register_buffer("mass", torch.zeros(len(unigram), dtype=torch.float64))
         self.register_buffer("clicks", torch.zeros(len(unigram), dtype=torch.float64))
         self.histories = RandomHistories(len(unigram))
+        self.pairs = HeldOutPairs(len(unigram), held_out if learn else 0.0)
         self._generator: torch.Generator | None = None
         self._tables: dict[str, Tensor] = {}  # of items, for the noise and share of that state
         self._tables_of: tuple[int, ...] = ()
@@ -85,6 +95,7 @@ class NoiseMixture(nn.Module):
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
         self.histories.start()
+        self.pairs.start()
 
     def in_epoch(self) -> dict[str, Any]:
         """Return where the draws of the epoch are."""
@@ -129,12 +140,14 @@ class NoiseMixture(nn.Module):
         The score under random histories takes the place of what a head of this kind does not know:
         its normaliser, and how often the item is clicked, which such a head learns late. The
         mean of p over histories is then the frequency :math:`f_c` of the item's clean clicks.
+        Where pairs are held out the score tells nothing, and p is :math:`f_c`.
 
         Args:
             item: Items, ``[m]``.
             score: Their logits, ``[m]``.
         """
-        return self.histories.lift(item, score) + self._log_clean()[item].to(score)
+        clean = self._log_clean()[item].to(score)
+        return clean if self.pairs.active else self.histories.lift(item, score) + clean
 
     def _log_clean(self) -> Tensor:
         r"""Return :math:`\log f_c` of all items, made anew where share or noise have changed."""
@@ -161,6 +174,11 @@ class NoiseMixture(nn.Module):
     def watch(self, evidence: Evidence) -> None:
         """Look at a batch before its likelihoods are asked for."""
         learn = self.learn and torch.is_grad_enabled()
+        self.pairs.notice(evidence)
+        if self.pairs.active:
+            if learn:
+                self.pairs.watch(evidence, self._generator)
+            return
         self.histories.watch(evidence, self._generator, learn)
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
@@ -243,7 +261,7 @@ class NoiseMixture(nn.Module):
         if self.learn and float(targets) > 0:
             noisy = self._noisy_clicks()
             share = noisy.sum() / targets
-            if from_posteriors:
+            if from_posteriors and not self.pairs.active:
                 share = share * (self.mass.sum() > 0)
             found = noisy + self.smoothing * noisy.sum() * self.unigram
             if float(found.sum()) > 0:
@@ -277,8 +295,10 @@ class NoiseMixture(nn.Module):
         too few clicks to count; so they are put in the order of their mean posteriors and divided
         into parts, and no part has a smaller share of noise than the part before it. The
         posteriors say which items are likelier to hold noise, the test how much. Without a test,
-        posteriors say both.
+        posteriors say both. Where pairs are held out, these say both.
         """
+        if self.pairs.active:
+            return self.pairs.shares() * self.clicks
         tail, compared = self.histories.tail.unbind(1)
         if not float(compared.sum()):
             return self.mass

@@ -125,6 +125,13 @@ class JointTrainingSettings(RecognitionSettings):
         within="[0, 1)",
         choices=("auto",),
     )
+    atjt_held_out: float = key(
+        0.1,
+        "With atjt_evidence: likelihood and atjt_noise_rate: auto, part of all pairs of user and "
+        "item that is never trained on, in [0, 0.5], where the model knows users by id and scores "
+        "single items: by these the noise of each item is found.",
+        within="[0, 0.5]",
+    )
     atjt_warmup: int = key(
         1,
         "With atjt_evidence: likelihood, first epochs in which every sequence has weight 1.",

@@ -1,0 +1,164 @@
+"""Pairs of user and item that nobody trains on, and what they say of the noise of each item."""
+
+from __future__ import annotations
+
+import torch
+from scipy.optimize import isotonic_regression
+from torch import Tensor, nn
+
+from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.likelihood import clicked, target_scores
+from recbole_atjt.weighting.random_histories import compared
+
+#: Other users that a held-out click is compared with.
+DRAWS = 4
+#: Rows of the batch that are looked through for them, for each that is expected to be found.
+_TRIED = 3
+#: Bins of a click's rank among these users.
+_BINS = 10
+#: What an epoch leaves of earlier epochs' counts.
+_KEPT = 0.5
+#: Probability of an item to hold no noise, before anything is known.
+_SOUND = 0.95
+#: Shares of noise that an item may hold.
+_SHARES = 11
+#: Least density of clean clicks' ranks, relative to that of noise.
+_LEAST = 0.05
+_ROUNDS = 30
+_LARGEST = 2**31
+
+
+class HeldOutPairs(nn.Module):
+    r"""Pairs of user and item that no loss sees, neither as clicks nor as sampled negatives.
+
+    A model that knows its users by id learns their clicks by heart, noise included, so that its
+    scores of what it was trained on tell nothing. Of a part of all pairs, chosen by a hash, no row
+    is trained on. A held-out click on item y is compared with held-out pairs of y and other
+    users: its rank u among these is uniform if it does not depend on its user, whatever the model
+    is, and tends to 1 if it does. Ranks of the clicks on one item are drawn from
+    :math:`s_y + (1 - s_y) \, g(u)`, with g the density of clean clicks' ranks, never falling, and
+    :math:`s_y` the item's share of noise: 0 for most items, and as likely any other.
+    It is found by empirical Bayes (EM over :math:`s_y` and g); where too little is known it is 0.
+
+    Args:
+        n_items: Number of items, the padding included.
+        part: Part of all pairs that is held out, in [0, 1); 0 for none.
+    """
+
+    ranks: Tensor
+
+    def __init__(self, n_items: int, part: float) -> None:
+        super().__init__()
+        self.part = part
+        #: Whether the model at hand is one whose pairs are held out.
+        self.active = False
+        #: Clicks on each item by their rank, of this epoch and, less and less, of earlier ones.
+        self.register_buffer("ranks", torch.zeros(n_items, _BINS, dtype=torch.float64))
+
+    def start(self) -> None:
+        """Begin an epoch."""
+        self.ranks.mul_(_KEPT)
+
+    def notice(self, evidence: Evidence) -> None:
+        """See from a batch whether pairs are held out: its model knows users, and scores singly."""
+        self.active = bool(
+            self.part > 0
+            and evidence.knows_users
+            and evidence.all_items is None
+            and evidence.under is not None
+            and target_scores(evidence) is not None
+        )
+
+    def holds(self, user: Tensor, item: Tensor) -> Tensor:
+        """Tell which pairs are held out, of the shape that ``user`` and ``item`` broadcast to."""
+        mixed = (user * 73856093 + item * 19349663) % _LARGEST
+        for factor in (73244475, 1103515245):
+            mixed = ((mixed >> 15) ^ mixed) * factor % _LARGEST
+        return ((mixed >> 15) ^ mixed) < self.part * _LARGEST
+
+    def leave_out(self, weights: Tensor, evidence: Evidence) -> Tensor:
+        """Return the weights of all rows, with 0 where a held-out pair takes part, ``[B]``.
+
+        Negatives that were sampled for a held-out click are left out with it.
+
+        Args:
+            weights: Those of sequences ``[S]`` or of rows ``[B]``.
+            evidence: The batch.
+        """
+        if not self.active or not torch.is_grad_enabled():
+            return weights
+        user, rows = evidence.user, len(evidence.loss)
+        held = self.holds(user, evidence.item)
+        held = held.repeat(rows // len(held))
+        if evidence.negative is not None:
+            negative = evidence.negative
+            users = user.repeat(len(negative) // len(user))
+            held[rows - len(negative) :] |= self.holds(users, negative)
+        return weights.repeat(rows // len(weights)).masked_fill(held, 0.0)
+
+    @torch.no_grad()
+    def watch(self, evidence: Evidence, generator: torch.Generator | None) -> None:
+        """Rank the held-out clicks of a training batch among other users.
+
+        Args:
+            evidence: The batch.
+            generator: Draws the users.
+        """
+        score, user, item = target_scores(evidence), evidence.user, evidence.item
+        target = (self.holds(user, item) & clicked(evidence)).nonzero().squeeze(1)
+        if score is None or evidence.under is None or not len(target):
+            return
+        device = score.device
+        size = (len(target), int(_TRIED * DRAWS / self.part))
+        row = torch.randint(len(score), size, device=device, generator=generator)
+        fit = self.holds(user[row], item[target].unsqueeze(1))
+        fit &= user[row] != user[target].unsqueeze(1)
+        if evidence.history is not None:  # what was clicked already may be known to come but once
+            which, place = fit.nonzero(as_tuple=True)
+            known = evidence.history[row[which, place]] == item[target[which]].unsqueeze(1)
+            fit[which, place] = ~known.any(1)
+        fit &= fit.cumsum(1) <= DRAWS
+        which, place = fit.nonzero(as_tuple=True)
+        if not len(which):
+            return
+        other = evidence.under(row[which, place], target[which])
+        below, equal = compared(other, score[target[which]])
+        counts = torch.zeros(len(target), 3, dtype=torch.float64, device=device)
+        each = torch.stack((below, equal, torch.ones_like(other)), dim=1).double()
+        below, equal, drawn = counts.index_add_(0, which, each).unbind(1)
+        chance = torch.rand(len(target), device=device, generator=generator).double()
+        rank = (below + chance * (1 + equal)) / (1 + drawn)
+        bins = (rank * _BINS).long().clamp_max(_BINS - 1)
+        seen = drawn > 0
+        place = item[target[seen]] * _BINS + bins[seen]
+        self.ranks.view(-1).index_add_(0, place, torch.full_like(rank[seen], 1 - _KEPT))
+
+    @torch.no_grad()
+    def shares(self) -> Tensor:
+        """Return the share of noise in the clicks on each item, ``[n_items]``."""
+        found = self.ranks.new_zeros(len(self.ranks))
+        seen = self.ranks.sum(1) > 0
+        if not bool(seen.any()):
+            return found
+        counts = self.ranks[seen]
+        clicks = counts.sum(1)
+        density = counts.sum(0) / counts.sum() * _BINS
+        shares = torch.linspace(0, 1, _SHARES).to(counts)
+        prior = torch.full_like(shares, (1 - _SOUND) / (_SHARES - 1))
+        prior[0] = _SOUND
+        noise, share = counts.new_zeros(()), clicks.new_zeros(len(clicks))
+        for _ in range(_ROUNDS):
+            clean = _rising_density((density - noise) / (1 - noise))
+            mixed = shares + (1 - shares) * clean.unsqueeze(1)  # [bins, shares]
+            posterior = (counts @ mixed.log() + prior.log()).softmax(1)
+            share = (posterior @ shares) * (posterior[:, 0] < 0.5)
+            noise = (share * clicks).sum() / clicks.sum()
+        found[seen] = share
+        return found
+
+
+def _rising_density(density: Tensor) -> Tensor:
+    """Return the nearest density over bins that never falls, with mean 1, ``[bins]``."""
+    rising = torch.as_tensor(isotonic_regression(density.cpu().numpy()).x).to(density)
+    rising = rising.clamp_min(_LEAST)
+    return rising / rising.mean()

@@ -1,0 +1,158 @@
+"""Pairs that nobody trains on: which they are, their ranks, and the items that they accuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_atjt import assemble
+from recbole_atjt.config import DenoisingConfig
+from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.held_out import HeldOutPairs
+
+ITEMS, USERS = 60, 400
+
+
+def clicks(
+    user: Tensor, item: Tensor, scores: Tensor, under: Callable[[Tensor, Tensor], Tensor] | None
+) -> Evidence:
+    """Return a batch of clicks that score as the table ``[USERS, ITEMS]`` says."""
+    own = scores[user, item]
+    return Evidence(
+        functional.binary_cross_entropy_with_logits(own, torch.ones_like(own), reduction="none"),
+        user,
+        item,
+        label=torch.ones_like(own),
+        under=under,
+        knows_users=True,
+    )
+
+
+def epoch(pairs: HeldOutPairs, noisy_items: int, batches: int = 12) -> None:
+    """Show clicks of users who like the items of their parity; some items anybody clicks on."""
+    generator = torch.Generator().manual_seed(3)
+    taste = torch.where(
+        (torch.arange(USERS).unsqueeze(1) + torch.arange(ITEMS).unsqueeze(0)) % 2 == 0, 3.0, 0.0
+    )
+    scores = taste + torch.randn(USERS, ITEMS, generator=generator)
+    pairs.start()
+    for _ in range(batches):
+        user = torch.randint(USERS, (1000,), generator=generator)
+        item = torch.randint(1, ITEMS // 2, (1000,), generator=generator) * 2 - (user % 2)
+        if noisy_items:  # three clicks of ten
+            anybody = torch.randint(1, noisy_items + 1, (1000,), generator=generator)
+            item = torch.where(torch.rand(1000, generator=generator) < 0.3, anybody, item)
+
+        def under(row: Tensor, target: Tensor, user: Tensor = user, item: Tensor = item) -> Tensor:
+            return scores[user[row], item[target]]
+
+        evidence = clicks(user, item, scores, under)
+        pairs.notice(evidence)
+        assert pairs.active
+        pairs.watch(evidence, generator)
+
+
+@pytest.mark.parametrize("part", [0.05, 0.3])
+def test_the_part_that_is_held_out_is_as_large_as_asked_for_each_user_and_item(part: float) -> None:
+    pairs = HeldOutPairs(ITEMS, part)
+    held = pairs.holds(torch.arange(3000).unsqueeze(1), torch.arange(1, 500).unsqueeze(0)).double()
+    assert float(held.mean()) == pytest.approx(part, abs=0.002)
+    assert float(held.mean(0).std()) == pytest.approx((part * (1 - part) / 3000) ** 0.5, rel=0.2)
+    assert float(held.mean(1).std()) == pytest.approx((part * (1 - part) / 499) ** 0.5, rel=0.2)
+    again = HeldOutPairs(ITEMS, part).holds(torch.tensor([7]), torch.arange(1, 500)).double()
+    assert torch.equal(held[7], again)
+
+
+def test_items_that_anybody_clicks_on_are_found_and_no_others() -> None:
+    pairs = HeldOutPairs(ITEMS, 0.2)
+    epoch(pairs, noisy_items=4)
+    share = pairs.shares()
+    assert bool((share[1:5] > 0.6).all())  # an item's own clicks are among them
+    assert bool((share[5:] < 0.1).all())
+    ranks = pairs.ranks[1:5].sum(0) / pairs.ranks[1:5].sum()
+    assert float((ranks - 0.1).abs().max()) < 0.05  # uniform
+
+
+def test_where_all_clicks_fit_their_users_nothing_is_found() -> None:
+    pairs = HeldOutPairs(ITEMS, 0.2)
+    epoch(pairs, noisy_items=0)
+    assert float(pairs.shares().max()) == 0.0
+
+
+def test_a_model_that_knows_nothing_accuses_nobody() -> None:
+    pairs, generator = HeldOutPairs(ITEMS, 0.2), torch.Generator().manual_seed(1)
+    pairs.start()
+    user = torch.randint(USERS, (3000,), generator=generator)
+    item = torch.randint(1, ITEMS, (3000,), generator=generator)
+    scores = torch.zeros(USERS, ITEMS)
+    evidence = clicks(user, item, scores, lambda row, target: scores[user[row], item[target]])
+    pairs.notice(evidence)
+    pairs.watch(evidence, generator)
+    assert float(pairs.ranks.sum()) > 100
+    assert float(pairs.shares().max()) == 0.0
+
+
+def test_users_whose_history_has_the_item_are_not_compared_with() -> None:
+    pairs, user = HeldOutPairs(ITEMS, 0.5), torch.arange(200)
+    item = torch.full((200,), 3)
+    scores = torch.zeros(USERS, ITEMS)
+    seen: list[Tensor] = []
+
+    def under(row: Tensor, target: Tensor) -> Tensor:
+        seen.append(row)
+        return scores[user[row], item[target]]
+
+    history = torch.where(user.unsqueeze(1) < 100, 3, 5).expand(200, 2)
+    evidence = Evidence(**{**vars(clicks(user, item, scores, under)), "history": history})
+    pairs.notice(evidence)
+    pairs.watch(evidence, torch.Generator().manual_seed(1))
+    assert int(torch.cat(seen).min()) >= 100
+
+
+def test_no_loss_sees_a_held_out_pair() -> None:
+    pairs = HeldOutPairs(ITEMS, 0.4)
+    user, item = torch.arange(6), torch.tensor([1, 2, 3, 4, 5, 6])
+    negative = torch.tensor([7, 8, 9, 10, 11, 12] * 2)
+    scores = torch.zeros(USERS, ITEMS)
+    evidence = clicks(user, item, scores, lambda row, target: scores[user[row], item[target]])
+    loss = torch.cat((evidence.loss, torch.ones(12)))
+    label = torch.cat((torch.ones(6), torch.zeros(12)))
+    evidence = Evidence(**{**vars(evidence), "loss": loss, "label": label, "negative": negative})
+    pairs.notice(evidence)
+    weights = pairs.leave_out(torch.full((6,), 0.5), evidence)
+    own = pairs.holds(user, item)
+    held = torch.cat((own, own.repeat(2) | pairs.holds(user.repeat(2), negative)))
+    assert int(own.sum()) * 3 < int(held.sum()) < 18
+    assert torch.equal(weights, torch.where(held, 0.0, 0.5))
+    with torch.no_grad():
+        assert torch.equal(pairs.leave_out(weights, evidence), weights)  # nobody learns
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "known"),
+    [
+        ("WideDeep", {}, True),
+        ("WideDeep", {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}, True),
+        ("BPR", {}, False),  # scores all items at once
+        ("GRU4Rec", {}, False),
+    ],
+)
+def test_which_models_know_their_users(
+    model: str, keys: dict[str, Any], known: bool, tmp_path: Any
+) -> None:
+    small = {"train_batch_size": 512, "show_progress": False, "user_inter_num_interval": "[20,40]"}
+    ready = assemble(
+        DenoisingConfig(model, "ml-100k", None, {**small, **keys, "weighting": "channel"}), tmp_path
+    )
+    batch = next(iter(ready.train_data))
+    ready.model.calculate_loss(batch)
+    state = torch.get_rng_state()
+    assert ready.model._others.knows_users(batch, "user_id") is known
+    assert torch.equal(state, torch.get_rng_state())
+    assert ready.model.weighting.mixture.pairs.active is known
+    assert bool(ready.model.weighting.mixture.pairs.ranks.sum() > 0) is known
