@@ -120,6 +120,15 @@ def naive_draws(scores: Tensor, positives: dict[int, set[int]], items: Tensor, c
             assert scores[row, item] > -torch.inf
 
 
+def draw_beside(
+    scores: Tensor, positive_u: Tensor, positive_i: Tensor, count: int, generator: Any
+) -> tuple[Tensor, Tensor]:
+    """Draw negatives beside positives from the items whose score is not minus infinity."""
+    row, item = (scores == -torch.inf).nonzero(as_tuple=True)
+    excluded = torch.cat((row, positive_u)), torch.cat((item, positive_i))
+    return sample_negatives(tuple(scores.shape), *excluded, count, generator)
+
+
 def test_split_metrics_by_recbole_registry() -> None:
     split = split_metrics(["NDCG", "auc", "Hit", "LogLoss", "gauc", "MAE", "rmse"])
     assert split == (["NDCG", "Hit", "gauc"], ["auc", "LogLoss", "MAE", "rmse"])
@@ -150,7 +159,7 @@ def test_full_sort_equals_a_naive_loop(build: Build, model_name: str) -> None:
     values, labels = [], []
     for scores, positive_u, positive_i in seen:
         before = scores.clone()
-        rows, items = sample_negatives(scores, positive_u, positive_i, 13, generator)
+        rows, items = draw_beside(scores, positive_u, positive_i, 13, generator)
         assert torch.equal(scores, before)
         positives: dict[int, set[int]] = {}
         for row, item in zip(positive_u.tolist(), positive_i.tolist()):
@@ -311,7 +320,7 @@ def test_negatives_are_uniform_over_the_candidates() -> None:
     scores = torch.zeros(2, 12)
     scores[:, 0] = scores[0, 8:] = -torch.inf
     positive_u, positive_i = torch.tensor([0, 0, 1]), torch.tensor([2, 5, 11])
-    rows, items = sample_negatives(
+    rows, items = draw_beside(
         scores, positive_u, positive_i, 30_000, torch.Generator().manual_seed(1)
     )
     counts = [torch.bincount(items[rows == row], minlength=12) for row in (0, 1)]
@@ -328,7 +337,7 @@ def test_rare_candidates_are_found_and_empty_rows_left_out() -> None:
     scores[0, [17, 4999]] = 1.0
     scores[1, 40] = 1.0
     scores[2] = 2.0
-    rows, items = sample_negatives(
+    rows, items = draw_beside(
         scores, torch.tensor([1]), torch.tensor([40]), 400, torch.Generator().manual_seed(1)
     )
     assert sorted(set(rows.tolist())) == [0, 2]

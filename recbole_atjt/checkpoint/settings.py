@@ -48,6 +48,7 @@ OF_THE_MACHINE = frozenset(
         "single_spec",
         "loss_decimal_place",
         "eval_batch_size",
+        "eval_scores_mib",
         "pre_model_path",
         "MODEL_TYPE",  # both follow from the model and its loss
         "MODEL_INPUT_TYPE",

@@ -9,57 +9,75 @@ _REDRAWS = 8
 
 
 def sample_negatives(
-    scores: Tensor, positive_u: Tensor, positive_i: Tensor, count: int, generator: torch.Generator
+    shape: tuple[int, int],
+    excluded_u: Tensor,
+    excluded_i: Tensor,
+    count: int,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Draw ``count`` items for each row uniformly, with replacement, from its candidates.
 
-    Candidates are the items 1 to n - 1 (0 is padding) whose score is not minus infinity and that
-    are no positives of the row. Draws depend on the generator and on which items are candidates,
-    not on the scores.
+    Candidates are the items 1 to n - 1 (0 is padding) that are not excluded.
 
     Args:
-        scores: [rows, n] scores; minus infinity marks items that are excluded.
-        positive_u: [P] row of each positive.
-        positive_i: [P] item of each positive.
+        shape: Rows and items n, the padding included.
+        excluded_u: Row of each item that is no candidate, ``[E]``; its positives among them.
+        excluded_i: That item, ``[E]``.
         count: Items drawn for each row.
         generator: A generator on the CPU, so that every device draws alike.
 
     Returns:
-        Rows and items of the draws, each [rows * count]; rows without a candidate have none.
+        Rows, ascending, and items of the draws, each ``[rows * count]``; rows without a candidate
+        have none.
     """
-    device = scores.device
-    allowed_positive = scores[positive_u, positive_i]
-    scores[positive_u, positive_i] = -torch.inf
-    try:
-        shape = (scores.shape[0], count)
-        items = torch.randint(1, scores.shape[1], shape, generator=generator).to(device)
-        for _ in range(_REDRAWS):
-            excluded = scores.gather(1, items) == -torch.inf
-            missing = int(excluded.sum())
-            if not missing:
-                break
-            redrawn = torch.randint(1, scores.shape[1], (missing,), generator=generator)
-            items[excluded] = redrawn.to(device)
-        keep = _draw_where_candidates_are_rare(scores, items, generator)
-    finally:
-        scores[positive_u, positive_i] = allowed_positive
-    rows = torch.arange(shape[0], device=device)
+    n_rows, n_items = shape
+    excluded = _Excluded(n_items, excluded_u, excluded_i)
+    rows = torch.arange(n_rows)
+    items = torch.randint(1, n_items, (n_rows, count), generator=generator)
+    out = excluded.among(rows, items)
+    for _ in range(_REDRAWS):
+        missing = int(out.sum())
+        if not missing:
+            break
+        items[out] = torch.randint(1, n_items, (missing,), generator=generator)
+        out = excluded.among(rows, items)
+    keep = torch.ones(n_rows, dtype=torch.bool)
+    rare = out.any(dim=1).nonzero().squeeze(1)
+    if len(rare):
+        items[rare], keep[rare] = _draw_by_rank(excluded.candidates(rare), count, generator)
     return rows[keep].repeat_interleave(count), items[keep].flatten()
 
 
-def _draw_where_candidates_are_rare(
-    scores: Tensor, items: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Redraw rows that still hold an excluded item by rank; tell which rows have candidates."""
-    keep = torch.ones(len(items), dtype=torch.bool, device=items.device)
-    rows = (scores.gather(1, items) == -torch.inf).any(dim=1).nonzero().squeeze(1)
-    if len(rows):
-        candidate = scores[rows] != -torch.inf
-        candidate[:, 0] = False
-        rank_of = candidate.cumsum(dim=1)
-        total = rank_of[:, -1:]
-        keep[rows] = total.squeeze(1) > 0
-        draw = torch.rand((len(rows), items.shape[1]), generator=generator, dtype=torch.float64)
-        rank = (draw.to(items.device) * total).long() + 1
-        items[rows] = torch.searchsorted(rank_of, rank).clamp(max=scores.shape[1] - 1)
-    return keep
+class _Excluded:
+    """The items of each row that are no candidates, without a matrix of all."""
+
+    def __init__(self, n_items: int, row: Tensor, item: Tensor) -> None:
+        self._n_items = n_items
+        self._keys = (row * n_items + item).cpu().unique()
+        self._ends = torch.cat((self._keys, self._keys.new_tensor([-1])))  # found by no draw
+
+    def among(self, rows: Tensor, items: Tensor) -> Tensor:
+        """Tell which of the items ``[rows, count]`` are excluded from their rows."""
+        drawn = rows.unsqueeze(1) * self._n_items + items
+        return self._ends[torch.searchsorted(self._keys, drawn)] == drawn
+
+    def candidates(self, rows: Tensor) -> Tensor:
+        """Mark the candidates of a few rows, ``[rows, n_items]``."""
+        found = torch.ones((len(rows), self._n_items), dtype=torch.bool)
+        found[:, 0] = False
+        owner = torch.searchsorted(rows, self._keys // self._n_items).clamp(max=len(rows) - 1)
+        own = rows[owner] == self._keys // self._n_items
+        found[owner[own], self._keys[own] % self._n_items] = False
+        return found
+
+
+def _draw_by_rank(
+    candidate: Tensor, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw where candidates are rare; tell which rows have any."""
+    rank_of = candidate.cumsum(dim=1)
+    total = rank_of[:, -1:]
+    draw = torch.rand((len(candidate), count), generator=generator, dtype=torch.float64)
+    rank = (draw * total).long() + 1
+    items = torch.searchsorted(rank_of, rank).clamp(max=candidate.shape[1] - 1)
+    return items, total.squeeze(1) > 0

@@ -16,6 +16,9 @@ from recbole_atjt.host.traits import gives_probabilities, traits_of
 from recbole_atjt.seam.criterion import find_criterion
 from recbole_atjt.seam.scores import is_softmax
 
+#: Scores that are copied at a time.
+_PART = 2**20
+
 
 class Head(Enum):
     """What a model's scores are, which decides a positive's loss."""
@@ -72,7 +75,8 @@ def query_losses(head: Head, scores: Tensor, positive_u: Tensor, positive_i: Ten
     """
     positive = scores[positive_u, positive_i]
     if head is Head.SOFTMAX:
-        return scores.logsumexp(dim=1)[positive_u] - positive
+        parts = scores.split(max(_PART // scores.shape[1], 1))
+        return torch.cat([part.logsumexp(dim=1) for part in parts])[positive_u] - positive
     return pointwise_losses(head, positive)
 
 

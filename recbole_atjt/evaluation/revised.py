@@ -12,6 +12,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from torch import Tensor, nn
 
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.evaluation.pieces import in_pieces
 from recbole_atjt.evaluation.positive_losses import (
     find_head,
     largest,
@@ -129,11 +130,12 @@ class RevisedValidation:
     def _losses(self, valid_data: Any, scorer: Scorer) -> Tensor:
         """Return the losses of all positives, in the loader's order, ``[n]``."""
         self._model.eval()
+        pieces = in_pieces(valid_data, self._config)
         if isinstance(valid_data, FullSortEvalDataLoader):
-            found = [self._of_ranking(batch, scorer.rank(batch)) for batch in valid_data]
+            found = [self._of_ranking(batch, scorer.rank(batch)) for batch in pieces]
         else:
             items = valid_data._dataset.item_num
-            found = [self._of_candidates(batch, scorer.score(batch), items) for batch in valid_data]
+            found = [self._of_candidates(batch, scorer.score(batch), items) for batch in pieces]
         losses = torch.cat([loss.cpu() for loss in found])
         if losses.isnan().any():
             raise TrainingError(

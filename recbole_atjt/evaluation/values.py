@@ -43,6 +43,35 @@ def recorded_predictions(model: nn.Module) -> Iterator[list[Tensor]]:
         yield predictions
 
 
+class _Batch:
+    """What value metrics see of a batch of full rankings: positives, then negatives.
+
+    Args:
+        queries: Number of queries.
+        row: Query of each negative, ascending.
+        item: Each negative.
+    """
+
+    def __init__(self, queries: int, row: Tensor, item: Tensor) -> None:
+        self._queries, self._row, self._item = queries, row, item
+        self._positive: list[Tensor] = []
+        self._negative: list[Tensor] = []
+        self._seen = 0
+
+    def take(self, scores: Tensor, positive_u: Tensor, positive_i: Tensor) -> bool:
+        """Take the scores of the next queries, ``[Q, n_items]``; tell whether all are there."""
+        self._positive.append(scores[positive_u, positive_i])
+        edges = torch.tensor([self._seen, self._seen + len(scores)])
+        own = slice(*torch.searchsorted(self._row, edges).tolist())
+        self._negative.append(scores[self._row[own] - self._seen, self._item[own]])
+        self._seen += len(scores)
+        return self._seen >= self._queries
+
+    def scores(self) -> tuple[Tensor, Tensor]:
+        """Return the scores of all positives and of all negatives."""
+        return torch.cat(self._positive), torch.cat(self._negative)
+
+
 class ValueConfig:
     """A config that holds value metrics where RecBole's Collector and Evaluator look for them.
 
@@ -98,33 +127,44 @@ class ValueMetrics:
         self._n_items = n_items
         self._generator = torch.Generator().manual_seed(self._config["seed"])
         self._collector = Collector(ValueConfig(self._config, self.metrics))
+        self._batch: _Batch | None = None
 
-    def collect_ranking(self, scores: Tensor, positive_u: Tensor, positive_i: Tensor) -> None:
-        """Take in a batch of full rankings.
+    def begin(self, batch: Any) -> None:
+        """Draw the negatives of a batch of full rankings, before its pieces are scored."""
+        interaction, unranked, positive_u, positive_i = batch
+        self._batch = None
+        if not self.metrics or positive_u is None or torch.is_tensor(unranked):
+            return
+        shape = len(interaction), self._n_items
+        row, item = positive_u, positive_i
+        if unranked is not None:
+            row, item = torch.cat((row, unranked[0])), torch.cat((item, unranked[1]))
+        drawn = sample_negatives(shape, row, item, self._negatives, self._generator)
+        self._batch = _Batch(len(interaction), *drawn)
+
+    def collect_ranking(self, scores: Tensor, batch: Any) -> None:
+        """Take in a piece of a batch of full rankings, or a whole one.
 
         Args:
-            scores: Scores of each query's items, ``[Q, n_items]``; minus infinity for no candidate.
-            positive_u: Query of each positive, ``[P]``.
-            positive_i: Item of each positive, ``[P]``.
+            scores: Scores of each query's items, ``[Q, n_items]``.
+            batch: The piece. Unless it is one of a batch that was begun, its negatives are drawn.
         """
         if not self.metrics:
             return
-        positive = scores[positive_u, positive_i]
-        drawn = sample_negatives(scores, positive_u, positive_i, self._negatives, self._generator)
-        negative = scores[drawn]
-        labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))
-        self._collector.eval_collect(torch.cat((positive, negative)), labels)
+        if self._batch is None:
+            self._n_items = scores.shape[1]
+            self.begin(batch)
+        assert self._batch is not None
+        if self._batch.take(scores, *batch[2:]):
+            positive, negative = self._batch.scores()
+            labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))
+            self._collector.eval_collect(torch.cat((positive, negative)), labels)
+            self._batch = None
 
     def pass_over(self, batch: Any) -> None:
         """Draw the negatives of a batch of full rankings that another process scores."""
-        interaction, unranked, positive_u, positive_i = batch
-        if not self.metrics or positive_u is None or torch.is_tensor(unranked):
-            return
-        scores = torch.zeros(len(interaction), self._n_items)
-        scores[:, 0] = -torch.inf
-        if unranked is not None:
-            scores[unranked] = -torch.inf
-        sample_negatives(scores, positive_u, positive_i, self._negatives, self._generator)
+        self.begin(batch)
+        self._batch = None
 
     @contextmanager
     def collecting_candidates(self, batch: Any) -> Iterator[None]:

@@ -21,6 +21,7 @@ _LEAST = {
     "epochs": 1,
     "train_batch_size": 1,
     "eval_batch_size": 1,
+    "eval_scores_mib": 1,
     "pretrain_epochs": 1,
     "MAX_ITEM_LIST_LENGTH": 1,
     "seed": 0,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 from recbole_atjt.checkpoint.file import Checkpoint, load_checkpoint, well_formed
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.checkpoint.settings import refuse_other_evaluation
+from recbole_atjt.evaluation.pieces import in_pieces, require_limit
+from recbole_atjt.evaluation.ranks import RankCollector
 from recbole_atjt.evaluation.revised import RevisedValidation
 from recbole_atjt.evaluation.shared import EvaluatorOfAll, own_batches
 from recbole_atjt.evaluation.values import ValueMetrics
@@ -40,7 +44,10 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
         # RecBole's name has the second in it, which two trainers may share.
         stem = self.saved_model_file[: -len(".pth")]
         self.saved_model_file = f"{stem}-{secrets.token_hex(4)}.safetensors"
+        require_limit(config)
+        self.eval_collector = RankCollector(config)
         self.evaluator = EvaluatorOfAll(self.evaluator)
+        self._scores: Callable[[], Tensor | None] = lambda: None
         self._values = ValueMetrics(config, model)
         self._revised = RevisedValidation.of(config, model)
 
@@ -81,8 +88,9 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
     ) -> Any:
         """Evaluate as RecBole does, and add the value metrics to its result.
 
-        Of several processes each scores some batches; the metrics are of all samples. The best
-        model comes from a checkpoint without pickle.
+        Of several processes each scores some batches; the metrics are of all samples. A batch
+        whose scores would take more than ``eval_scores_mib`` is scored in pieces. The best model
+        comes from a checkpoint without pickle.
 
         Raises:
             UsageError: Ranking metrics on labelled data, which offers no candidates to rank.
@@ -92,7 +100,8 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
             self._load_best(model_file or self.saved_model_file, eval_data._dataset)
         self._values.start(eval_data._dataset.item_num if eval_data else 0)
         own = own_batches(eval_data, self._values.pass_over)
-        result = super().evaluate(own, load_best_model=False, show_progress=show_progress)
+        pieces = in_pieces(own, self.config, self._values.begin, self._let_go)
+        result = super().evaluate(pieces, load_best_model=False, show_progress=show_progress)
         if result is not None and self._values.metrics:
             values = self._values.results()
             self.wandblogger.log_eval_metrics(values, head="eval")
@@ -101,12 +110,22 @@ class EvaluatingTrainer(Trainer):  # type: ignore[misc,unused-ignore]
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
         found = super()._full_sort_batch_eval(batched_data)
-        self._values.collect_ranking(*found[1:])
+        self._scores = weakref.ref(found[1])
+        self._values.collect_ranking(found[1], batched_data)
         return found
 
     def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
         with self._values.collecting_candidates(batched_data):
-            return super()._neg_sample_batch_eval(batched_data)
+            found = super()._neg_sample_batch_eval(batched_data)
+        self._scores = weakref.ref(found[1])
+        return found
+
+    def _let_go(self) -> None:
+        """Free the scores of a piece, which RecBole's loop holds until it has the next ones."""
+        scores = self._scores()
+        for each in () if scores is None else (scores._base, scores):
+            if each is not None:
+                each.set_()  # type: ignore[call-overload,unused-ignore]
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
         if self._revised is None:
