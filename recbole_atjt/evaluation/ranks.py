@@ -109,7 +109,9 @@ def mean_ranks(scores: Tensor, query: Tensor, item: Tensor) -> tuple[Tensor, Ten
     queries, items = scores.shape
     kind = torch.float if items < _EXACT else torch.double
     part = max(_PART // items, 1)
+    # One room each, made once: what comes and goes beside smaller things leaves holes in memory.
     above = torch.empty((part, items), dtype=kind, device=scores.device)
+    picked = scores.new_empty((part, items))
 
     def count(compare: Any, these: Tensor, bound: Tensor) -> Tensor:
         found: Tensor = compare(these, bound.unsqueeze(1), out=above[: len(these)])
@@ -117,14 +119,16 @@ def mean_ranks(scores: Tensor, query: Tensor, item: Tensor) -> tuple[Tensor, Ten
 
     starts = torch.arange(0, queries + part, part, device=query.device)
     edges = torch.searchsorted(query, starts).tolist()
-    ranks, candidates = scores.new_empty(len(query), dtype=torch.double), []
+    ranks = scores.new_empty(len(query), dtype=torch.double)
+    candidates = scores.new_empty(queries, dtype=torch.double)
     for number, rows in enumerate(scores.split(part)):
-        candidates.append(count(torch.gt, rows, rows.amin(dim=1)))
+        start = number * part
+        candidates[start : start + part] = count(torch.gt, rows, rows.amin(dim=1))
         for first in range(edges[number], edges[number + 1], part):
             these = slice(first, min(first + part, edges[number + 1]))
-            within = query[these] - number * part
+            within = query[these] - start
             own = rows[within, item[these]]
-            each = rows[within]
+            each = torch.index_select(rows, 0, within, out=picked[: len(within)])
             doubled = count(torch.gt, each, own) + count(torch.ge, each, own)
             ranks[these] = (doubled + 1) / 2
-    return ranks, torch.cat(candidates).long()
+    return ranks, candidates.long()

@@ -20,7 +20,7 @@ from recbole_atjt.host.repairs.libraries import (
     stop_anomaly_detection,
     use_current_grad_scaler,
 )
-from recbole_atjt.host.repairs.loaders import hold_no_lists_of_rows
+from recbole_atjt.host.repairs.loaders import hold_no_lists_of_rows, select_rows_at_once
 from recbole_atjt.host.repairs.models import (
     cast_ksr_relations,
     count_tower_fields,
@@ -56,6 +56,7 @@ def apply() -> None:
     flatten_kd_dagfm_scores()
     count_tower_fields()
     hold_no_lists_of_rows()
+    select_rows_at_once()
     drop_single_sample_batch()
     use_current_grad_scaler()
     keep_counts_of_training_data()
