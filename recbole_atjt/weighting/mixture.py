@@ -247,7 +247,7 @@ class NoiseMixture(nn.Module):
         other = logits[row.unsqueeze(1), item.unsqueeze(0)].float() - normaliser[row].unsqueeze(1)
         chance = torch.rand(len(item), device=item.device, generator=self._generator)
         below, equal = compared(other, log_p)
-        return below.float().mean(0) + chance * equal.float().mean(0)  # ties at random: uniform
+        return below.mean(0) + chance * equal.mean(0)  # ties at random: uniform
 
     @torch.no_grad()
     def update(self, from_posteriors: bool = True) -> None:
