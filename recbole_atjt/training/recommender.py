@@ -63,7 +63,8 @@ class DenoisingRecommender(AbstractRecommender):
         if weighting is not None:
             refuse_staged(type(recommender), name)
             speed_up_gelu(recommender)
-            speed_up_embeddings(recommender)
+            for learning in (recommender, weighting):
+                speed_up_embeddings(learning)
         self.weighting = weighting
         self.seam = Seam(recommender) if weighting is not None else None
         self._epoch = 0
