@@ -4,14 +4,16 @@
 trains each strategy unbroken, then again, with the state kept every so many steps, while killing
 the command with SIGKILL at random moments and going on with ``--resume``, and compares the weights
 of the best model and what ``result.json`` says, times and paths left out. Every tenth signal is a
-SIGTERM, which has to end in one line. Then a full disk: a training whose files may not grow beyond
-a limit, gone on with where they may. The last line is JSON; the exit code is 1 where something
-differs.
+SIGTERM, which has to end in one line. Then a full disk: a training on a small file system that is
+filled at random moments after its first state, and freed before it goes on; the last state and the
+best model have to load each time. ``--weightings= --kills=0`` does this alone. The last line is
+JSON; the exit code is 1 where something differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -33,6 +35,8 @@ from recbole_atjt.checkpoint import load_checkpoint  # noqa: E402
 
 #: Share of the signals that come at any moment, the start included.
 ANY_MOMENT = 0.25
+#: Bytes of the file system that is filled.
+DISK = 64 * 2**20
 WEIGHTINGS = "none,atjt,dnr,channel,autodenoise_s"
 SETTINGS = {
     "model": "SASRec",
@@ -56,9 +60,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--weightings", default=WEIGHTINGS)
+    parser.add_argument("--full", type=int, default=5, help="times that the disk is full")
     given = parser.parse_args()
     SETTINGS["checkpoint_steps"] = given.steps
-    names, chance = given.weightings.split(","), random.Random(given.seed)
+    names = [name for name in given.weightings.split(",") if name]
+    chance = random.Random(given.seed)
     table, signals = [], 0
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(names):
@@ -67,7 +73,7 @@ def main() -> int:
             signals += found["signals"]
             table.append(found)
             print(json.dumps(found), flush=True)
-        table.append(full_disk(Path(folder) / "full", chance))
+        table.append(full_disk(Path(folder) / "full", given.full, chance))
         print(json.dumps(table[-1]), flush=True)
     identical = all(row["identical"] for row in table)
     print(json.dumps({"signals": signals, "identical": identical, "rows": len(table)}))
@@ -96,7 +102,7 @@ def compare(
         done += 1
         epochs.append(last_state(broken))
         if asked == signal.SIGTERM:
-            lines.append(code == 143 and in_one_line(folder))
+            lines.append(code == 143 and ends_in_one_line(folder, "recbole-atjt: interrupted"))
     assert started(folder, weighting, broken).wait() == 0
     return {
         "weighting": weighting,
@@ -112,13 +118,25 @@ def at_random(
 ) -> None:
     """Wait for a random moment: any at all, or one soon after the next state was written."""
     if chance.random() < ANY_MOMENT:
-        deadline = time.monotonic() + chance.uniform(0, seconds)
+        pause(process, chance.uniform(0, seconds))
     else:
-        before, latest = written(output), time.monotonic() + 3 * seconds
-        while written(output) == before and process.poll() is None:
-            assert time.monotonic() < latest
-            time.sleep(0.01)
-        deadline = time.monotonic() + chance.uniform(0, seconds / 8)
+        after_a_state(process, output, seconds, chance)
+
+
+def after_a_state(
+    process: subprocess.Popen[bytes], output: Path, seconds: float, chance: random.Random
+) -> None:
+    """Wait for the next state to be written, and a random moment more."""
+    before, latest = written(output), time.monotonic() + 3 * seconds
+    while written(output) == before and process.poll() is None:
+        assert time.monotonic() < latest
+        time.sleep(0.01)
+    pause(process, chance.uniform(0, seconds / 8))
+
+
+def pause(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait, while a process runs."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.005)
 
@@ -129,28 +147,78 @@ def written(output: Path) -> list[tuple[str, int]]:
     return [(path.name, path.stat().st_mtime_ns) for path in files]
 
 
-def full_disk(folder: Path, chance: random.Random) -> dict[str, Any]:
-    """Train where no file may grow beyond a limit, then go on where it may."""
-    whole, broken = folder / "whole", folder / "broken"
+class Disk:
+    """A small file system that can be filled: a tmpfs where this may be mounted, else a limit.
+
+    The limit is what a file of the training may grow to (``RLIMIT_FSIZE``), set while it runs.
+
+    Args:
+        folder: Where it is; made here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._folder, self._filler = folder, folder / "filler"
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+        self.mounted = subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+    def fill(self, left: int, process: subprocess.Popen[bytes]) -> None:
+        """Leave so many bytes to a process."""
+        if not self.mounted:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (left, left))
+            return
+        found = os.statvfs(self._folder)
+        with self._filler.open("wb") as file, contextlib.suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, max(found.f_bavail * found.f_bsize - left, 1))
+
+    def free(self) -> None:
+        """Give the space back."""
+        self._filler.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Take the file system away."""
+        if self.mounted:
+            subprocess.run(["umount", str(self._folder)], check=True)
+
+
+def full_disk(folder: Path, times: int, chance: random.Random) -> dict[str, Any]:
+    """Fill the disk of a training after its first state, free it, go on, and so again."""
+    whole, disk = folder / "whole", Disk(folder / "disk")
+    broken = folder / "disk" / "broken"
+    start = time.monotonic()
     assert started(folder, "atjt", whole).wait() == 0
+    seconds = time.monotonic() - start
     biggest = max(path.stat().st_size for path in whole.rglob("*.safetensors"))
-    loads, codes = [], []
-    for _ in range(3):
-        codes.append(started(folder, "atjt", broken, limit=chance.randint(1, biggest - 1)).wait())
-        files = list(broken.rglob("*.safetensors"))
-        loads += [bool(load_checkpoint(path).meta) for path in files]
-        process = started(folder, "atjt", broken)
-        time.sleep(chance.uniform(5, 8))
-        process.kill()
-        process.wait()
-    assert started(folder, "atjt", broken).wait() == 0
-    return {"full disk": codes, "loaded": len(loads), "identical": same(whole, broken)}
+    kept, lines = [], []
+    try:
+        while len(kept) < times:
+            process = started(folder, "atjt", broken)
+            after_a_state(process, broken, seconds, chance)
+            disk.fill(chance.randint(0, biggest), process)
+            code = process.wait()
+            disk.free()
+            if code == 0:  # it ended before the disk was full: begin anew
+                remove(broken)
+                continue
+            kept.append(last_state(broken))  # each has to load, and so has the best model
+            loads = [load_checkpoint(path).meta for path in broken.rglob("*.safetensors")]
+            lines.append(bool(loads) and ends_in_one_line(folder))
+        assert started(folder, "atjt", broken).wait() == 0
+        identical = same(whole, broken) and all(lines) and None not in kept
+    finally:
+        disk.close()
+    return {
+        "full disk": "tmpfs" if disk.mounted else "limit of a file",
+        "times": len(kept),
+        "last epoch kept at each, and steps": kept,
+        "in one line": lines,
+        "identical": identical,
+    }
 
 
-def started(
-    folder: Path, weighting: str, output: Path, limit: int | None = None
-) -> subprocess.Popen[bytes]:
-    """Start the command, or go on with what it left; ``limit`` is in bytes a file."""
+def started(folder: Path, weighting: str, output: Path) -> subprocess.Popen[bytes]:
+    """Start the command, or go on with what it left."""
     folder.mkdir(parents=True, exist_ok=True)
     if (output / "calls.json").is_file():
         words = [f"--resume={output}"]
@@ -158,18 +226,12 @@ def started(
         words = [f"--{key}={value}" for key, value in SETTINGS.items()]
         words += [f"--weighting={weighting}", f"--output_dir={output}"]
 
-    def limited() -> None:
-        if limit is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run_atjt.py"), *words],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=(folder / "errors").open("wb"),
-        preexec_fn=limited,
     )
 
 
@@ -182,10 +244,10 @@ def last_state(output: Path) -> list[int] | None:
     return [int(meta["epoch"]), (meta["inside"] or {}).get("batch", 0)]
 
 
-def in_one_line(folder: Path) -> bool:
+def ends_in_one_line(folder: Path, start: str = "recbole-atjt: ") -> bool:
     """Tell whether the command ended in one line, and without a traceback."""
     text = (folder / "errors").read_text(encoding="utf-8")
-    return "Traceback" not in text and "recbole-atjt: interrupted" in text.splitlines()[-1]
+    return "Traceback" not in text and start in text.splitlines()[-1]
 
 
 def same(one: Path, other: Path) -> bool:
