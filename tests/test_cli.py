@@ -221,7 +221,7 @@ def written(name: str, rows: list[tuple[Any, ...]], columns: str = "") -> str:
 
 
 DATA: dict[str, tuple[list[tuple[Any, ...]], str]] = {
-    "nothing": ([], "nothing is left of dataset 'nothing'"),
+    "nothing": ([], "nothing.inter has no row below its header: it needs a row for each inter"),
     "one user": (
         [(1, item, 3, item) for item in range(12)],
         "the 1 users with training sequences: use weigh",

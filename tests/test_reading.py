@@ -234,6 +234,49 @@ def test_a_file_of_items_without_any_is_refused() -> None:
     refused(r"small\.item has no row below its header: fill it, or remove it")
 
 
+@pytest.mark.parametrize("cache", [None, "cache"])
+@pytest.mark.parametrize("tail", ["", "\ttags:token_seq", "\tvalues:float_seq"])
+def test_a_file_of_interactions_without_any_is_refused(tail: str, cache: str | None) -> None:
+    write([], HEAD + tail)
+    for _ in range(2):
+        refused(r"small\.inter has no row below its header: it needs a row", data_cache=cache)
+
+
+def test_a_ready_part_without_rows_is_refused() -> None:
+    write(ROWS)
+    for name, rows in {"one": ROWS, "two": [], "three": ROWS}.items():
+        lines = "\n".join([HEAD, *rows, ""])
+        Path(f"data/small/small.{name}.inter").write_text(lines, encoding="utf-8")
+    names = ["one", "two", "three"]
+    refused(r"small\.two\.inter has no row below its header", benchmark_filename=names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"normalize_all": True}, "normalized"),
+        ({"normalize_field": ["values"]}, "normalized"),
+        ({"discretization": {"values": {"method": "ED", "bucket": 3}}}, "discretized"),
+    ],
+)
+def test_sequences_without_any_number_are_refused(changes: dict[str, Any], what: str) -> None:
+    items = [f"i{number}\t" for number in range(7)]
+    write(ROWS, item=["item_id:token\tvalues:float_seq", *items])
+    if what == "discretized":
+        changes = {**changes, "numerical_features": ["values"]}
+    refused(rf"column 'values' has no number in any row, so it can't be {what}", **changes)
+    assert read().item_num == 8
+
+
+@pytest.mark.parametrize("values", ["0.5 1.5", ""])
+def test_sequences_of_numbers_beside_clicks_are_trained_on_and_saved(values: str) -> None:
+    write([f"{row}\t{values}" for row in ROWS], f"{HEAD}\tvalues:float_seq")
+    (run,) = recbole_atjt.run("GRU4Rec", "small", "none", config_dict=own_files(epochs=1)).runs
+    assert run.checkpoint is not None
+    (found,) = recbole_atjt.Recommender.load(run.checkpoint).recommend(users=["u1"], k=2)
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize("model", ["GRU4Rec", "SASRecF"])
 def test_items_that_the_item_file_lacks_may_be_kept(model: str) -> None:
     write(ROWS, item=["item_id:token\tclass:token", *(f"i{number}\tx" for number in range(4))])

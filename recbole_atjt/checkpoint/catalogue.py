@@ -141,6 +141,7 @@ def _field(dataset: Any, name: str) -> Field:
     length = dataset.field2seqlen.get(name)
     if isinstance(length, (tuple, list)):
         length = tuple(map(int, length))
+        size = 0  # a history of sequences: nobody asks, either
     elif length is not None:
         length = int(length)
     return Field(kind.value, getattr(source, "value", str(source)), int(size), length)

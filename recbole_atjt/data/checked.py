@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,26 @@ class CheckedDataset(CodedDataset):
         args = self.config["eval_args"]
         sorts = args["order"] == "TO" or "TS" in args["split"]
         return sorts and self.benchmark_filename_list is None
+
+    def _normalize(self) -> None:
+        every = self.config["normalize_all"]
+        named = list(self.field2type) if every else self.config["normalize_field"] or []
+        self._require_numbers(named, "normalized")
+        super()._normalize()
+
+    def _discretization(self) -> None:
+        self._require_numbers(self.config["discretization"] or {}, "discretized")
+        super()._discretization()
+
+    def _require_numbers(self, names: Iterable[str], what: str) -> None:
+        """Refuse sequences of numbers of which none has any, where RecBole asks for the largest."""
+        for name in names:
+            sequence = self.field2type.get(name) == FeatureType.FLOAT_SEQ
+            if sequence and not np.any(self.field2seqlen[name]):
+                raise UsageError(
+                    f"dataset '{self.dataset_name}': column '{name}' has no number in any row, so "
+                    f"it can't be {what}: leave it out of load_col"
+                )
 
     def _data_filtering(self) -> None:
         self._taken: dict[str, int] = {}

@@ -13,7 +13,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_atjt.data.column_cache import cache_of
 from recbole_atjt.data.columns_at_once import digest_of, read_table, to_frame
-from recbole_atjt.data.files import check_rows
+from recbole_atjt.data.files import check_rows, refuse_empty
 from recbole_atjt.host.repairs.files import reading
 
 
@@ -30,8 +30,11 @@ class CodedDataset(Dataset):
         table, wanted = None, self._wanted(file, source, separator)
         if wanted is not None and encoding.lower() in ("utf-8", "utf8"):
             table = self._read_at_once(file, *wanted, separator)
+        needed = source == FeatureSource.INTERACTION
         if table is None:
-            check_rows(file, separator, encoding, whole=source == FeatureSource.INTERACTION)
+            check_rows(file, separator, encoding, whole=needed)
+        elif not table.num_rows:
+            refuse_empty(file, needed)
         with reading(to_frame(table) if table is not None and wanted and wanted[1] else None):
             feat: pd.DataFrame | None = super()._load_feat(filepath, source)
         return feat

@@ -202,6 +202,20 @@ def read_header(file: Path, field_separator: str = "\t", encoding: str = "utf-8"
     return names
 
 
+def refuse_empty(file: Path, needed: bool) -> None:
+    """Refuse a file that has a header alone.
+
+    Args:
+        file: An atomic file.
+        needed: Whether it is one of interactions.
+
+    Raises:
+        UsageError: Always; names the file.
+    """
+    left = "it needs a row for each interaction" if needed else "fill it, or remove it"
+    raise UsageError(f"{file} has no row below its header: {left}")
+
+
 def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> None:
     """Check that rows have as many fields as the header; longer ones would shift every column.
 
@@ -212,7 +226,8 @@ def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> 
         whole: Whether rows may not be shorter, either, as that of a file that was cut off.
 
     Raises:
-        UsageError: A row is longer or shorter, or the file has another encoding; names the line.
+        UsageError: A row is longer or shorter, there is none, or the file has another encoding;
+            names the line.
     """
     try:
         with file.open(encoding=encoding) as lines:
@@ -224,8 +239,8 @@ def check_rows(file: Path, field_separator: str, encoding: str, whole: bool) -> 
                     raise UsageError(
                         f"{file} line {number} has {found + 1} fields, the header {fields + 1}"
                     )
-            if number == 1 and not whole:
-                raise UsageError(f"{file} has no row below its header: fill it, or remove it")
+            if number == 1:
+                refuse_empty(file, whole)
     except UnicodeError as error:
         raise UsageError(f"{file} is not in encoding={encoding}: name the right one") from error
 
