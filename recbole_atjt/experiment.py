@@ -26,6 +26,7 @@ from recbole_atjt.host.plain import plain_config
 from recbole_atjt.host.repairs.disk import figures_in
 from recbole_atjt.host.screen import shows_progress
 from recbole_atjt.host.sizes import memory_in_one_line
+from recbole_atjt.memory import keep_freed_memory
 from recbole_atjt.model.table import registered_models
 from recbole_atjt.parallel.group import (
     TIMEOUT,
@@ -258,6 +259,7 @@ def _run(
     resume: str | Path | None,
 ) -> ExperimentResult:
     """Make the runs in this process, which may be one of several."""
+    keep_freed_memory()
     if resume is not None:
         others = (model, dataset, weighting, seed, config_file_list, output_dir)
         if any(other is not None for other in others):

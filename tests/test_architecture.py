@@ -26,7 +26,7 @@ TESTS = sorted((ROOT / "tests").glob("*.py"))
 #: From the bottom up: a room imports from rooms on lower floors only. A room is a package, or a
 #: module at the root.
 FLOORS = [
-    ["errors", "version", "dropout"],
+    ["errors", "version", "dropout", "memory"],
     ["settings", "randomness", "parallel"],
     ["host"],
     ["data", "seam", "weighting"],
