@@ -36,7 +36,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
-from recbole.utils import ModelType, init_seed
+from recbole.utils import InputType, ModelType, init_seed
 
 import recbole_atjt
 from recbole_atjt.model.table import find_model
@@ -108,11 +108,12 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
         "metrics": ["Hit"],
         "valid_metric": "Hit@10",
     }
-    kind = find_model(args.model).type
+    model = find_model(args.model)
+    kind, loss = model.type, getattr(model, "input_type", None)
     if kind == ModelType.CONTEXT:
         given["threshold"] = None
         given["mlp_hidden_size"] = [256, 128]
-    if kind == ModelType.SEQUENTIAL:
+    if kind == ModelType.SEQUENTIAL and loss != InputType.POINTWISE:
         given["train_neg_sample_args"] = None
     else:
         given["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
