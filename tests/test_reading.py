@@ -277,6 +277,12 @@ def test_sequences_of_numbers_beside_clicks_are_trained_on_and_saved(values: str
     assert len(found) == 2
 
 
+def test_an_item_that_all_clicked_is_refused_where_line_would_look_for_ever() -> None:
+    write([*ROWS, *(f"u{user}\tall\t0" for user in range(3))])
+    with pytest.raises(UsageError, match=r"^model=LINE: all 3 users have clicked item number \d+"):
+        recbole_atjt.assemble(config("LINE"))
+
+
 @pytest.mark.parametrize("model", ["GRU4Rec", "SASRecF"])
 def test_items_that_the_item_file_lacks_may_be_kept(model: str) -> None:
     write(ROWS, item=["item_id:token\tclass:token", *(f"i{number}\tx" for number in range(4))])

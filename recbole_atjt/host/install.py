@@ -26,6 +26,7 @@ from recbole_atjt.host.repairs.models import (
     count_tower_fields,
     drop_single_sample_batch,
     flatten_kd_dagfm_scores,
+    refuse_items_that_all_clicked,
     restore_sparse_update,
 )
 from recbole_atjt.host.repairs.pandas3 import (
@@ -55,6 +56,7 @@ def apply() -> None:
     cast_ksr_relations()
     flatten_kd_dagfm_scores()
     count_tower_fields()
+    refuse_items_that_all_clicked()
     hold_no_lists_of_rows()
     select_rows_at_once()
     drop_single_sample_batch()

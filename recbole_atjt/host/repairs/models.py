@@ -89,3 +89,22 @@ def drop_single_sample_batch() -> None:
         is_single = loader.times == 1 and samples > loader.step and samples % loader.step == 1
         if is_single and traits_of(config.model_class).needs_two_samples:
             loader.batch_sampler.drop_last = True
+
+
+def refuse_items_that_all_clicked() -> None:
+    """Refuse what LINE would look for (``model/general_recommender/line.py:89``) and never find.
+
+    It draws users until one has not clicked an item, also where all have.
+    """
+    from recbole.model.general_recommender.line import LINE
+
+    @override(LINE, "get_used_ids")
+    def get_used_ids(original: Callable[..., Any], model: Any) -> Any:
+        used = original(model)
+        most = max(range(len(used)), key=lambda item: len(used[item]))
+        if len(used[most]) >= model.n_users - 1:
+            raise ValueError(
+                f"all {model.n_users - 1} users have clicked item number {most}, and LINE samples "
+                "a user who has not: leave it out by item_inter_num_interval, or use another model"
+            )
+        return used
