@@ -30,6 +30,7 @@ from recbole_atjt.parallel.gradients import sum_after_backward
 from recbole_atjt.parallel.group import alike, copy_of, is_first, size
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
+from recbole_atjt.training.beginning import Beginning
 from recbole_atjt.training.choice import active_weighting, refuse_misspelt
 from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
@@ -89,6 +90,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._verified = False
         self._shared: SharedLoss | None = None
         self._reward = Reward.of(self.weighting)
+        self._note_beginning()
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -146,6 +148,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             self._reward.require(self.config, valid_data)
         if self.start_epoch == 0 and self._resumed is None:
             put_mask(train_data._dataset, None, "")
+            self._note_beginning()
             loader = self.loader_of(train_data)
             if self.weighting is not None:
                 self.weighting.prepare(loader.other_sequences)
@@ -162,6 +165,11 @@ class DenoisingTrainer(EvaluatingTrainer):
             return super().fit(train_data, valid_data, *args, **kwargs)
         finally:
             self.tensorboard.close()
+
+    def _note_beginning(self) -> None:
+        """Keep the first parameters, where training may return to them."""
+        if self.weighting is not None and self.weighting.may_begin_again:
+            self._beginning = Beginning(self.bare_model, self._recommenders_optimizer)
 
     def _place(self) -> tuple[int, int, int]:
         return int(self.config["seed"]), self.epoch, self.batch
@@ -210,11 +218,25 @@ class DenoisingTrainer(EvaluatingTrainer):
             if self._masking is not None:
                 self._masking.close(epoch_idx)
             self.weighting.end_epoch(epoch_idx)
+            if self.weighting.begins_again:
+                self._begin_again(epoch_idx)
             masked = {} if self._masking is None else {"masked_share": self._masking.share}
             complaint = self._notes.take(epoch_idx, self.weighting, masked)
             if complaint is not None:
                 self.logger.warning(complaint)
         return losses
+
+    def _begin_again(self, epoch: int) -> None:
+        """Train from the first parameters again; patience counts from where this epoch was."""
+        self._beginning.restore(self.bare_model, self._recommenders_optimizer)
+        self.cur_step = -(epoch + 1)
+        self.logger.info(
+            f"the noise is known after epoch {epoch}: training begins again and weighs it"
+        )
+
+    @property
+    def _recommenders_optimizer(self) -> Any:
+        return getattr(self.optimizer, "recommender", self.optimizer)
 
     def _train_steps(self, batches: Any, epoch: int, loss_func: Any, show_progress: bool) -> Any:
         """Train an epoch's batches, or those that are left of it; return the sums of its losses."""

@@ -111,6 +111,8 @@ class Weighting(nn.Module):
     wants_other_groups = False
     #: Batches hold users of all groups, as plain training's do; else those of one group.
     mixes_groups = False
+    #: The recommender may have to begin again (:attr:`begins_again`).
+    may_begin_again = False
     #: The strategy reads ``Evidence.history``.
     needs_history = False
     #: The strategy reads ``Evidence.representation`` and ``Evidence.item_embedding``.
@@ -230,6 +232,14 @@ class Weighting(nn.Module):
     def warm_up(self) -> int:
         """Number of first epochs in which its weights say nothing yet."""
         return 0
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether the recommender is to begin again from its first parameters.
+
+        Asked after each epoch; what the strategy has learned stays.
+        """
+        return False
 
     @property
     def joint(self) -> bool:

@@ -61,6 +61,7 @@ class NoiseChannel(Weighting):
 
     settings_class = NoiseChannelSettings
     weighs_by_probability = True
+    may_begin_again = True
     per_sample = False  # under BCE and BPR, the batch's negatives calibrate its likelihoods
 
     settings: NoiseChannelSettings
@@ -93,9 +94,12 @@ class NoiseChannel(Weighting):
         if torch.is_grad_enabled():
             clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
             self.mixture.observe(evidence, log_p, clean)
-        if evidence.epoch < self.settings.channel_warmup:
-            return torch.ones_like(ratio)
-        return torch.where(click, self.mixture.weight(ratio), 1.0)
+        weights = torch.ones_like(ratio)
+        if evidence.epoch >= self.settings.channel_warmup:
+            weights = torch.where(click, self.mixture.weight(ratio), 1.0)
+        if torch.is_grad_enabled():
+            self.mixture.note(clean, weights, click)
+        return weights
 
     def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
         """Return the posterior of being clean, with the share as it was learned, ``[S]``."""
@@ -123,6 +127,11 @@ class NoiseChannel(Weighting):
     def end_epoch(self, epoch: int) -> None:
         """Learn share and distribution of the noise from the epoch."""
         self.mixture.update()
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether the recommender begins again, now that the noise is known."""
+        return self.mixture.settled.begins_again
 
     def describe(self) -> dict[str, float]:
         """Return the epoch's figures, with the shares of noise that were found in it."""

@@ -52,6 +52,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
     settings_class = JointTrainingSettings
     needs_history = False
     mixes_groups = True
+    may_begin_again = True
     per_sample = False
     free_scale = True
 
@@ -108,9 +109,12 @@ class LikelihoodJointTraining(RecognizerWeighting):
         ratio = self._own(ratios.detach(), evidence.group)
         if torch.is_grad_enabled():
             self._learn(evidence, log_p, ratios, ratio, click)
-        if evidence.epoch < self.settings.atjt_warmup:
-            return torch.ones_like(ratio)
-        return torch.where(click, self.mixture.weight(ratio), 1.0)
+        weights = torch.ones_like(ratio)
+        if evidence.epoch >= self.settings.atjt_warmup:
+            weights = torch.where(click, self.mixture.weight(ratio), 1.0)
+        if torch.is_grad_enabled():
+            self.mixture.note(self.mixture.posterior(ratio), weights, click)
+        return weights
 
     def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
         """Return the posterior of being clean, with the share as it was learned, ``[S]``."""
@@ -282,6 +286,11 @@ class LikelihoodJointTraining(RecognizerWeighting):
         self.mixture.update(from_posteriors=False)
         if self._rate is not None:
             self.mixture.give(self._rate)
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether the recommender begins again, now that the noise is known."""
+        return self.mixture.settled.begins_again
 
     def describe(self) -> dict[str, float]:
         """Return the epoch's figures, with the shares of noise and what the recognisers read."""

@@ -7,9 +7,8 @@ come from a test of independence that no miscalibration of p can fool, over item
 their posteriors; where a head allows no such test, from the posteriors alone, by EM.
 
 Both say how much noise there is at most: what a model has not learned yet looks like noise. So e
-comes down while the model learns, and weights use only what of it has settled:
-
-.. math:: \bar e_t = \max(0, e_t - |e_t - e_{t-1}|), \quad e_{-1} = 1
+comes down while the model learns, and weights use only what of it has settled
+(:class:`~recbole_atjt.weighting.settling.SettledShare`).
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.held_out import HeldOutPairs
 from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
 from recbole_atjt.weighting.random_histories import TAIL, RandomHistories, compared
+from recbole_atjt.weighting.settling import SettledShare
 
 #: Random histories that a target is compared with.
 COMPARED = 128
@@ -33,6 +33,8 @@ COMPARED = 128
 CLEAN_IN_TAIL = 0.05
 #: Least part of an item's clicks that is taken for clean.
 _LEAST_CLEAN = 0.02
+#: Largest share of noise that a softmax is taken to have learned.
+_MOST_KEPT = 0.95
 #: Parts of equally many clicks that items are divided into, in the order of their posteriors.
 _PARTS = 20
 #: Clicks of the mean posterior that each item's posteriors are filled up with before that.
@@ -56,10 +58,10 @@ class NoiseMixture(nn.Module):
     unigram: Tensor
     noise: Tensor
     share: Tensor
-    settled: Tensor
-    before: Tensor
     mass: Tensor
     clicks: Tensor
+    trained: Tensor
+    kept: Tensor
 
     def __init__(
         self,
@@ -78,9 +80,13 @@ class NoiseMixture(nn.Module):
         self.register_buffer("unigram", unigram)
         self.register_buffer("noise", unigram.clone())
         self.register_buffer("share", torch.tensor(float(share), dtype=torch.float64))
-        #: What of e weights use, and what e was an epoch ago: before anything is known, all.
-        self.register_buffer("settled", self.share.clone())
-        self.register_buffer("before", torch.ones((), dtype=torch.float64))
+        #: What of e weights use.
+        self.settled = SettledShare(share, cap)
+        #: Of noise and of all clicks: their number, and the sum of their weights in training.
+        self.register_buffer("trained", torch.zeros(2, 2, dtype=torch.float64))
+        #: Share of noise in what the model was trained on, as far as it shows in a softmax.
+        self.register_buffer("kept", torch.zeros((), dtype=torch.float64))
+        self._shows_kept = False
         #: Of each item: sum of its clicks' posteriors of being noise, and their number.
         self.register_buffer("mass", torch.zeros(len(unigram), dtype=torch.float64))
         self.register_buffer("clicks", torch.zeros(len(unigram), dtype=torch.float64))
@@ -174,6 +180,7 @@ class NoiseMixture(nn.Module):
     def watch(self, evidence: Evidence) -> None:
         """Look at a batch before its likelihoods are asked for."""
         learn = self.learn and torch.is_grad_enabled()
+        self._shows_kept = evidence.logits is not None
         self.pairs.notice(evidence)
         if self.pairs.active:
             if learn:
@@ -182,8 +189,18 @@ class NoiseMixture(nn.Module):
         self.histories.watch(evidence, self._generator, learn)
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
-        r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``."""
-        return log_p - self._log_noise()[item]
+        r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``.
+
+        A softmax that was trained on clicks of which a share k is noise has learned
+        :math:`p_o = (1-k) \, p + k \, q`; what is left of it without that noise, a fiftieth at
+        least, is p.
+        """
+        lift = log_p - self._log_noise()[item]
+        if not self._shows_kept:
+            return lift
+        kept = self.kept.to(lift)
+        left = (1 - kept * torch.exp(-lift)).clamp_min(_LEAST_CLEAN)
+        return lift + torch.log(left) - torch.log1p(-kept)
 
     def clean_posterior(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`P(clean | s, y) = (1-e) p / ((1-e) p + e q)`; 1 where e is 0.
@@ -204,18 +221,17 @@ class NoiseMixture(nn.Module):
         Args:
             ratio: Log-ratios of clean clicks and noise, ``[S]``.
         """
-        return torch.where(
-            self.settled > 0, _posterior(self.settled, ratio), torch.ones_like(ratio)
-        )
+        share = self.settled.value
+        return torch.where(share > 0, _posterior(share, ratio), torch.ones_like(ratio))
 
     def shares(self) -> dict[str, float]:
         """Return the share of noise, and what of it has settled and weights use from now on."""
-        return {"noise_share": float(self.share), "weighted_share": float(self.settled)}
+        return {"noise_share": float(self.share), "weighted_share": float(self.settled.value)}
 
     def give(self, share: float) -> None:
         """Take a share as known, for weights, too."""
         self.share.fill_(share)
-        self.settled.fill_(share)
+        self.settled.give(share)
 
     @torch.no_grad()
     def observe(self, evidence: Evidence, log_p: Tensor, clean: Tensor) -> None:
@@ -250,6 +266,27 @@ class NoiseMixture(nn.Module):
         return below.mean(0) + chance * equal.mean(0)  # ties at random: uniform
 
     @torch.no_grad()
+    def note(self, clean: Tensor, weights: Tensor, click: Tensor) -> None:
+        """Gather how much of the noise a training batch keeps.
+
+        Args:
+            clean: Posteriors of being clean, ``[S]``.
+            weights: What sequences are trained with, ``[S]``.
+            click: Which of them are clicks, ``[S]``.
+        """
+        counted = click.double()
+        noise = (1.0 - clean.double()) * counted
+        each = torch.stack((torch.ones_like(counted), weights.double()), dim=1)
+        self.trained += torch.stack((noise, counted)) @ each
+
+    def _keep(self) -> None:
+        """Tell from an epoch's weights which share of what it trained on was noise."""
+        (noise, noise_weight), (clicks, weight) = self.trained.tolist()
+        if noise > 0 and weight > 0:
+            part = (noise_weight / noise) / (weight / clicks)
+            self.kept.copy_((self.share * min(1.0, part)).clamp_max(_MOST_KEPT))
+
+    @torch.no_grad()
     def update(self, from_posteriors: bool = True) -> None:
         """Learn e and q from what was gathered since the last update.
 
@@ -258,35 +295,28 @@ class NoiseMixture(nn.Module):
                 given, the test alone says.
         """
         targets = self.clicks.sum()
+        self.settled.begins_again = False
         if self.learn and float(targets) > 0:
             noisy = self._noisy_clicks()
             share = noisy.sum() / targets
             if from_posteriors and not self.pairs.active:
                 share = share * (self.mass.sum() > 0)
-            found = noisy + self.smoothing * noisy.sum() * self.unigram
-            if float(found.sum()) > 0:
-                self.noise.copy_(found / found.sum())
-            self.share.copy_(share.clamp(0.0, self.cap))
-            self._settle(share)
+            if self.settled.counts(share):
+                self._learn(noisy, share)
+            self._keep()
+        self.trained.zero_()
         self.mass.zero_()
         self.clicks.zero_()
 
-    def _settle(self, share: Tensor) -> None:
-        r"""Let weights use of the share that was just learned what is more than chance and change.
-
-        .. math:: \bar e_t = \max(0, e_t - |e_t - e_{t-1}|)
-
-        It is 0 where that is below two standard errors of the test, and while the unclipped share
-        is at the cap or above: a model that is no better than its noise tells nothing yet.
-
-        Args:
-            share: The share before it was clipped, a scalar.
-        """
-        settled = (self.share - (self.share - self.before).abs()).clamp_min(0.0)
+    def _learn(self, noisy: Tensor, share: Tensor) -> None:
+        """Take over the noisy clicks on each item, ``[n_items]``, and their share."""
+        found = noisy + self.smoothing * noisy.sum() * self.unigram
+        if float(found.sum()) > 0:
+            self.noise.copy_(found / found.sum())
+        self.share.copy_(share.clamp(0.0, self.cap))
         tail, compared = self.histories.tail.sum(0)
-        uncertain = settled < 2 * standard_error(tail, compared)
-        self.settled.copy_(settled.masked_fill(uncertain | (share >= self.cap), 0.0))
-        self.before.copy_(self.share)
+        tested = float(compared) > 0 and not self.pairs.active
+        self.settled.learn(share, standard_error(tail, compared) if tested else None)
 
     def _noisy_clicks(self) -> Tensor:
         """Return how many clicks on each item are noise, ``[n_items]``.
