@@ -90,7 +90,7 @@ def test_a_share_at_the_cap_weighs_nothing_down() -> None:
 def test_what_is_said_of_a_click_takes_the_share_as_it_was_learned() -> None:
     channel, seen = build(channel_warmup=1), softmax_evidence([0.9, 0.001], [1, 2], epoch=1)
     channel.mixture.share.fill_(0.25)
-    channel.mixture.settled.fill_(0.0)
+    channel.mixture.settled.value.fill_(0.0)
     said = channel.judge(seen)
     assert said.weight.tolist() == [1.0, 1.0]
     q = channel.mixture.noise.tolist()

@@ -197,34 +197,6 @@ def test_without_a_test_the_posteriors_say_how_much() -> None:
     assert mixture.noise.tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def settled_after(*shares: float, clicks: int = 400) -> list[float]:
-    """Return what of each of these shares, learned one after the other, has settled."""
-    mixture, found = build(), []
-    for share in shares:
-        seen = gathered(torch.full((41,), share).double(), torch.zeros(41).double(), clicks)
-        mixture.histories.tail.zero_()
-        mixture.histories.tail[1] = seen.histories.tail.sum(0)
-        mixture.clicks[1], mixture.mass[1] = 1.0, 0.5
-        mixture.update()
-        assert float(mixture.share) == pytest.approx(min(share, 0.6), abs=1e-6)
-        found.append(float(mixture.settled))
-    return found
-
-
-def test_what_of_a_share_has_settled_by_hand() -> None:
-    """At first all may be noise: .55 - .45. Then what is less by a change in either direction."""
-    found = settled_after(0.55, 0.5, 0.45, 0.48, 0.2)
-    assert found == pytest.approx([0.1, 0.45, 0.4, 0.45, 0.0], abs=1e-6)
-
-
-def test_a_share_that_comes_down_to_nothing_never_settles() -> None:
-    assert settled_after(0.26, 0.08, 0.03, 0.0) == [0.0] * 4
-
-
-def test_at_the_cap_nothing_has_settled_but_from_there_it_may() -> None:
-    assert settled_after(0.9, 0.6, 0.58) == pytest.approx([0.0, 0.0, 0.56], abs=1e-6)
-
-
 def test_the_standard_error_by_hand() -> None:
     """A tail of 24 of 400 is .06 +- sqrt(.06 * .94 / 400); a share is 1 / (.1 * .95) of that."""
     found = standard_error(torch.tensor([24.0, 0.0, 0.0]), torch.tensor([400.0, 400.0, 0.0]))
@@ -232,16 +204,59 @@ def test_the_standard_error_by_hand() -> None:
     assert found.tolist() == pytest.approx(expected, rel=1e-6)
 
 
-def test_below_two_standard_errors_nothing_has_settled() -> None:
-    """Of 16,000 compared clicks a share of .05 has an error of .0082, of 400 one of .0517."""
-    assert settled_after(0.05, 0.05)[1] == pytest.approx(0.05, abs=1e-6)
-    assert settled_after(0.05, 0.05, clicks=10)[1] == 0.0
-
-
 def test_where_nothing_has_settled_weights_are_exactly_1() -> None:
     mixture, ratio = build(0.3), torch.tensor([-80.0, 0.0, 80.0])
     expected = [0.7 * math.exp(c) / (0.7 * math.exp(c) + 0.3) for c in ratio.tolist()]
     assert mixture.weight(ratio).tolist() == pytest.approx(expected, rel=1e-5)
-    mixture.settled.zero_()
+    mixture.settled.give(0.0)
     assert mixture.weight(ratio).tolist() == [1.0, 1.0, 1.0]
     assert mixture.posterior(ratio).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_epochs_estimate_is_learned_from_until_training_has_begun_again() -> None:
+    """The share of independent clicks goes .5, .45 (no more change), .55, .4 of 400 each."""
+    mixture, shares, again = build(), [], []
+    for share in (0.5, 0.45, 0.55, 0.4):
+        seen = gathered(torch.full((41,), share).double(), torch.zeros(41).double(), 400)
+        mixture.histories.tail.zero_()
+        mixture.histories.tail[1] = seen.histories.tail.sum(0)
+        mixture.clicks[1], mixture.mass[1] = 1.0, 0.5
+        mixture.update()
+        shares.append(tuple(mixture.shares().values()))
+        again.append(mixture.settled.begins_again)
+    assert again == [False, True, False, False]
+    expected = [(0.5, 0.0), (0.45, 0.45), (0.45, 0.45), (0.4, 0.4)]
+    assert torch.allclose(torch.tensor(shares), torch.tensor(expected), atol=1e-6)
+
+
+def test_the_noise_that_a_softmax_has_learned_is_taken_off() -> None:
+    """A model that gives every item (1-e) p + e q, trained on all of it, says p all the same."""
+    mixture = build(0.3)
+    p = torch.rand(ITEMS).softmax(0)
+    item = torch.arange(1, ITEMS)
+    learned = (0.7 * p + 0.3 * mixture.noise)[item].log()
+    evidence = Evidence(-learned, torch.arange(ITEMS - 1), item, logits=torch.zeros(11, ITEMS))
+    mixture.watch(evidence)
+    clicks = torch.ones(11, dtype=torch.bool)
+    mixture.note(torch.full((11,), 0.7), torch.ones(11), clicks)
+    mixture._keep()
+    assert float(mixture.kept) == pytest.approx(0.3)
+    expected = p[item].log() - mixture.noise[item].log()
+    assert torch.allclose(mixture.log_lift(item, learned), expected, atol=1e-5)
+
+
+def test_what_was_weighed_down_was_not_learned() -> None:
+    """Noise with weight .1, the rest with 1: .1 / (.7 + .03) of it, relative to all, was kept."""
+    mixture = build(0.3)
+    noisy = torch.cat((torch.ones(3), torch.zeros(7)))
+    mixture.note(1 - noisy, 1 - 0.9 * noisy, torch.ones(10, dtype=torch.bool))
+    mixture._keep()
+    assert float(mixture.kept) == pytest.approx(0.3 * 0.1 / 0.73)
+
+
+def test_a_target_that_the_model_rules_out_has_a_finite_ratio() -> None:
+    mixture = build(0.3)
+    mixture.watch(
+        Evidence(torch.ones(2), torch.arange(2), torch.tensor([1, 2]), logits=torch.ones(2, 12))
+    )
+    assert torch.isfinite(mixture.log_lift(torch.tensor([1, 2]), torch.tensor([-500.0, 0.0]))).all()

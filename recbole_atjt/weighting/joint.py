@@ -84,6 +84,8 @@ class LikelihoodJointTraining(RecognizerWeighting):
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
         held_out = settings.atjt_held_out if self._rate is None else 0.0
         self.mixture = NoiseMixture(item_frequency, start, True, cap, _SMOOTHING, held_out)
+        if self._rate is not None:
+            self.mixture.give(self._rate)
         self._curve = Curve()
         self._loss: Tensor | None = None
 

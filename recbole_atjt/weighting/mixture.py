@@ -35,6 +35,8 @@ CLEAN_IN_TAIL = 0.05
 _LEAST_CLEAN = 0.02
 #: Largest share of noise that a softmax is taken to have learned.
 _MOST_KEPT = 0.95
+#: Keeps an exponential finite.
+_LARGEST_EXPONENT = 60.0
 #: Parts of equally many clicks that items are divided into, in the order of their posteriors.
 _PARTS = 20
 #: Clicks of the mean posterior that each item's posteriors are filled up with before that.
@@ -199,7 +201,8 @@ class NoiseMixture(nn.Module):
         if not self._shows_kept:
             return lift
         kept = self.kept.to(lift)
-        left = (1 - kept * torch.exp(-lift)).clamp_min(_LEAST_CLEAN)
+        learned = kept * torch.exp((-lift).clamp_max(_LARGEST_EXPONENT))
+        left = (1 - learned).clamp_min(_LEAST_CLEAN)
         return lift + torch.log(left) - torch.log1p(-kept)
 
     def clean_posterior(self, item: Tensor, log_p: Tensor) -> Tensor:

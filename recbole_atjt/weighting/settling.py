@@ -5,22 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-#: Changes of less than this part of the share, from epoch to epoch, are none.
+#: A share that changes by less than this part of it, from one epoch to the next, has settled.
 _STILL = 0.25
-#: Epochs without a change after which a share has settled.
-_EPOCHS = 1
 
 
 class SettledShare(nn.Module):
     r"""The share of noise that weights use.
 
     A share that was tested on the clicks that a model trains on says how much noise there is at
-    most: what the model has not learned yet looks like noise, and comes down while it learns. So
-    weights use none of it, and training is plain, until it has stayed the same for two epochs.
-    By then the model has learned the noise too, and what it makes of it lasts. So training begins
-    again from the first parameters, with share and distribution of the noise known, and weights use
-    all of it. From then on only an estimate that is no larger counts: a model that begins knows
-    less than the one that the share is from.
+    most: what the model has not learned yet looks like noise, and the share comes down while it
+    learns. So weights use none of it, and training is plain, until an epoch takes less than a
+    quarter of it away. By then the model has learned the noise, too, and what it makes of it lasts.
+    So training begins again from the first parameters, with share and distribution of the noise
+    known, and weights use all of it. From then on only an estimate that is no larger counts: a
+    model that begins knows less than the one that the share is from.
 
     Elsewhere (pairs held out, or no test) there is no bound to wait for, and weights use what two
     epochs agree upon, :math:`\max(0, e_t - |e_t - e_{t-1}|)` with :math:`e_{-1} = 1`.
@@ -32,24 +30,24 @@ class SettledShare(nn.Module):
 
     value: Tensor
     before: Tensor
-    still: Tensor
     begun: Tensor
 
     def __init__(self, share: float, cap: float) -> None:
         super().__init__()
         self.cap = cap
         self.register_buffer("value", torch.tensor(float(share), dtype=torch.float64))
-        #: The share of the epoch before: before anything is known every click may be noise.
-        self.register_buffer("before", torch.ones((), dtype=torch.float64))
-        #: Epochs without a change, and whether training has begun again.
-        self.register_buffer("still", torch.zeros((), dtype=torch.long))
+        #: The estimate of the epoch before, unclipped.
+        self.register_buffer("before", torch.tensor(torch.inf, dtype=torch.float64))
+        #: Whether training has begun again.
         self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
         #: Whether training begins again after the epoch that was just learned from.
         self.begins_again = False
+        self._given = False
 
     def give(self, share: float) -> None:
-        """Take a share as known."""
+        """Take a share as known, whatever is estimated."""
         self.value.fill_(share)
+        self._given = True
 
     def counts(self, share: Tensor) -> bool:
         """Tell whether an estimate is to be learned from."""
@@ -62,16 +60,18 @@ class SettledShare(nn.Module):
             share: The estimate, unclipped, a scalar.
             error: Its standard error where it was tested on the clicks trained on; else None.
         """
+        if self._given:
+            return
         known, unknown = share.clamp(0.0, self.cap), share >= self.cap
-        change = (share - self.before).abs()
+        before = self.before.clone()
         self.before.copy_(share)
         if error is None:
+            change = (known - before.clamp_max(1.0)).abs()
             self.value.copy_((known - change).clamp_min(0.0).masked_fill(unknown, 0.0))
             return
         if not bool(self.begun):
-            same = change <= torch.maximum(_STILL * known, 2 * error)
+            same = (share - before).abs() <= torch.maximum(_STILL * known, 2 * error)
             found = same & ~unknown & (known > 2 * error)
-            self.still.copy_(torch.where(found, self.still + 1, 0))
-            self.begins_again = bool(self.still >= _EPOCHS)
+            self.begins_again = bool(found)
             self.begun.fill_(self.begins_again)
         self.value.copy_(known.masked_fill(~self.begun, 0.0))

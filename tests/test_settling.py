@@ -1,0 +1,139 @@
+"""When a share of noise counts, and when training begins again with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_atjt import assemble
+from recbole_atjt.config import DenoisingConfig
+from recbole_atjt.weighting.settling import SettledShare
+
+
+def learned(error: float | None, *shares: float, cap: float = 0.6) -> list[tuple[float, bool]]:
+    """Return what weights use after each estimate, and whether training begins again there."""
+    settled, found = SettledShare(0.5, cap), []
+    of = None if error is None else torch.tensor(error).double()
+    for share in shares:
+        settled.begins_again = False
+        estimate = torch.tensor(share).double()
+        if settled.counts(estimate):
+            settled.learn(estimate, of)
+        found.append((round(float(settled.value), 6), settled.begins_again))
+    return found
+
+
+def test_a_share_that_comes_down_to_nothing_is_never_used() -> None:
+    assert learned(0.006, 0.9, 0.26, 0.08, 0.03, 0.0, 0.0) == [(0.0, False)] * 6
+
+
+def test_training_begins_again_once_when_the_share_has_stopped_falling() -> None:
+    found = learned(0.006, 0.9, 0.59, 0.38, 0.31, 0.29, 0.35, 0.28)
+    assert found == [
+        (0.0, False),
+        (0.0, False),
+        (0.0, False),
+        (0.31, True),  # less than a quarter of it less
+        (0.29, False),
+        (0.29, False),  # a model that begins knows less: its estimate does not count
+        (0.28, False),
+    ]
+
+
+def test_a_share_at_the_cap_says_nothing() -> None:
+    assert learned(0.006, 0.9, 0.88, 0.87) == [(0.0, False)] * 3
+    assert learned(0.006, 0.9, 0.88, 0.87, cap=0.95)[:2] == [(0.0, False), (0.88, True)]
+
+
+def test_a_change_within_two_standard_errors_is_none() -> None:
+    assert learned(0.01, 0.07, 0.052)[1] == (0.052, True)
+    assert learned(0.005, 0.07, 0.052)[1] == (0.0, False)
+
+
+def test_a_share_within_two_standard_errors_of_0_is_none() -> None:
+    assert learned(0.03, 0.05, 0.05) == [(0.0, False)] * 2
+
+
+def test_without_a_test_weights_use_what_two_epochs_agree_upon() -> None:
+    found = learned(None, 0.55, 0.5, 0.45, 0.48, 0.2, 0.7)
+    assert [round(value, 6) for value, _ in found] == [0.1, 0.45, 0.4, 0.45, 0.0, 0.0]
+    assert not any(again for _, again in found)
+
+
+def test_a_known_share_is_used_whatever_is_estimated() -> None:
+    settled = SettledShare(0.5, 0.6)
+    settled.give(0.2)
+    settled.learn(torch.tensor(0.4).double(), torch.tensor(0.01).double())
+    settled.learn(torch.tensor(0.4).double(), torch.tensor(0.01).double())
+    assert float(settled.value) == 0.2
+    assert not settled.begins_again
+
+
+_SMALL = {
+    "train_batch_size": 256,
+    "show_progress": False,
+    "user_inter_num_interval": "[20,40]",
+    "embedding_size": 16,
+    "hidden_size": 32,
+    "MAX_ITEM_LIST_LENGTH": 10,
+    "epochs": 4,
+    "stopping_step": 1,
+    "weighting": "channel",
+    "learning_rate": 0.005,
+}
+
+
+def train(tmp_path: Any, begins: list[int], **keys: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """Train; after the epochs of ``begins`` the strategy asks for another beginning."""
+    ready = assemble(DenoisingConfig("GRU4Rec", "ml-100k", None, {**_SMALL, **keys}), tmp_path)
+    starts: list[dict[str, Any]] = []
+    weighting, start, end = ready.model.weighting, ready.model.start_epoch, None
+    end = weighting.end_epoch
+
+    def start_epoch(epoch: int) -> None:
+        state = ready.model.recommender.state_dict()
+        starts.append({name: value.clone() for name, value in state.items()})
+        start(epoch)
+
+    def end_epoch(epoch: int) -> None:
+        end(epoch)
+        weighting.mixture.settled.begins_again = epoch in begins
+
+    ready.model.start_epoch, weighting.end_epoch = start_epoch, end_epoch
+    ready.trainer.fit(ready.train_data, ready.valid_data, verbose=False)
+    return ready.trainer, starts
+
+
+def test_the_recommender_begins_again_from_its_first_parameters(tmp_path: Any) -> None:
+    trainer, starts = train(tmp_path, [1])
+    assert len(starts) == 4
+    for name, value in starts[0].items():
+        assert torch.equal(starts[2][name], value)
+    assert any(not torch.equal(starts[1][name], value) for name, value in starts[0].items())
+    steps = [state["step"] for state in trainer.optimizer.state.values()]
+    assert {float(step) for step in steps} == {2.0 * len(trainer.loader)}, "Adam began again, too"
+
+
+def test_patience_begins_again_with_it(tmp_path: Any) -> None:
+    """Four epochs may pass before the model is where it was; then patience counts as ever."""
+    trainer, _ = train(tmp_path, [], epochs=1)
+    trainer.cur_step = 1
+    trainer._begin_again(3)
+    assert trainer.cur_step == -4
+
+
+@pytest.mark.parametrize("weighting", ["channel", "atjt"])
+def test_planted_noise_is_found_and_training_begins_again(weighting: str, tmp_path: Any) -> None:
+    keys = {"weighting": weighting, "plant": "clickbait:0.4", "user_inter_num_interval": "[20,60]"}
+    keys |= {"epochs": 14, "stopping_step": 14, "train_batch_size": 128, "learning_rate": 0.01}
+    ready = assemble(DenoisingConfig("GRU4Rec", "ml-100k", None, {**_SMALL, **keys}), tmp_path)
+    ready.trainer.fit(ready.train_data, ready.valid_data, verbose=False)
+    used = [epoch["weighted_share"] for epoch in ready.trainer.history]
+    assert used[0] == 0.0
+    assert 0.25 < used[-1] < 0.5
+    weights = [epoch["mean_weight"] for epoch in ready.trainer.history]
+    first = next(epoch for epoch, share in enumerate(used) if share > 0)
+    assert weights[: first + 1] == [1.0] * (first + 1)
+    assert max(weights[first + 1 :]) < 0.9
