@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import _checksum, load_checkpoint, save_checkpoint
 from recbole_atjt.checkpoint.model import load_model
+from recbole_atjt.weighting.channel import NoiseChannel
 from tests.models import data_path
 from tests.runs import LEAVE_ONE_OUT, assemble, fit
 from tests.tiers import fast
@@ -56,6 +57,25 @@ def test_two_epochs_and_two_more_are_four(name: str) -> None:
             assert torch.equal(rest.weighting.state_dict()[key], value), key
     assert rest.best_valid_result == whole.best_valid_result
     assert rest.best_epoch == whole.best_epoch == 3
+
+
+def test_a_resumed_training_begins_again_where_an_unbroken_one_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the third of four epochs training begins again; it was broken off after the second."""
+    end = NoiseChannel.end_epoch
+
+    def end_epoch(self: NoiseChannel, epoch: int) -> None:
+        end(self, epoch)
+        self.mixture.settled.begins_again = epoch == 2
+
+    monkeypatch.setattr(NoiseChannel, "end_epoch", end_epoch)
+    whole, half = (fit(epochs, weighting="channel", **UNI10) for epochs in (4, 2))
+    rest = fit(4, resume=half.saved_model_file, weighting="channel", **UNI10)
+    assert rest.start_epoch == 2
+    assert rest.train_loss_dict == whole.train_loss_dict
+    for key, value in whole.bare_model.state_dict().items():
+        assert torch.equal(rest.bare_model.state_dict()[key], value), key
 
 
 def test_without_validation_every_epoch_is_kept() -> None:
