@@ -36,10 +36,10 @@ class SettledShare(nn.Module):
         super().__init__()
         self.cap = cap
         self.register_buffer("value", torch.tensor(float(share), dtype=torch.float64))
-        #: The estimate of the epoch before, unclipped.
-        self.register_buffer("before", torch.tensor(torch.inf, dtype=torch.float64))
+        #: The estimate of the epoch before, unclipped; at first one that nothing is near to.
+        self.register_buffer("before", torch.tensor(2.0, dtype=torch.float64))
         #: Whether training has begun again.
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("begun", torch.zeros((), dtype=torch.long))
         #: Whether training begins again after the epoch that was just learned from.
         self.begins_again = False
         self._given = False
@@ -73,5 +73,5 @@ class SettledShare(nn.Module):
             same = (share - before).abs() <= torch.maximum(_STILL * known, 2 * error)
             found = same & ~unknown & (known > 2 * error)
             self.begins_again = bool(found)
-            self.begun.fill_(self.begins_again)
-        self.value.copy_(known.masked_fill(~self.begun, 0.0))
+            self.begun.fill_(int(self.begins_again))
+        self.value.copy_(known.masked_fill(self.begun == 0, 0.0))
