@@ -215,6 +215,21 @@ def test_a_killed_study_goes_on_and_processes_share_it() -> None:
     assert Path("out/best.yaml").is_file()
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_a_trial_that_died_before_it_began_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = task(trials=2)
+    study = studies.open_study(wanted, Path("out"))
+    study.ask()  # by a process that dies before it asks for any settings
+    monkeypatch.setattr(studies, "GRACE", 0.2)
+    studies.go_on(study, wanted, lambda *_: None)
+    states = [each.state.name for each in study.get_trials()]
+    assert states.count("FAIL") == 1
+    assert "RUNNING" not in states
+    made = studies.made(study)
+    assert len(made) == 2
+    assert {"learning_rate": 0.001, "channel_share": 0.5} in [each.params for each in made]
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_spaces_that_ship_hold_the_start_and_are_trained(name: str) -> None:
     keys = {item.key for item in explained_keys()} | {"learning_rate"}

@@ -8,6 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,8 @@ def go_on(study: Any, task: Task, report: Callable[[Any, Any], None]) -> None:
     errors: list[AtjtError] = []
 
     def objective(trial: Any) -> float:
+        # Optuna's thread gives its first sign of life later; who dies before is waited for forever.
+        study._storage.record_heartbeat(trial._trial_id)
         values = {key: each.suggest(trial, key) for key, each in task.space.items()}
 
         def after_epoch(epoch: int, score: float) -> None:
@@ -137,6 +140,7 @@ def go_on(study: Any, task: Task, report: Callable[[Any, Any], None]) -> None:
         if len(made(study)) + len(_running(study)) >= task.trials:  # others make the last ones
             time.sleep(_WAIT)
             optuna.storages.fail_stale_trials(study)
+            _fail_unbegun(study)
             continue
         study.optimize(objective, n_trials=1, catch=(AtjtError,), callbacks=[report])
         if len(errors) >= _HOPELESS and not completed(study):
@@ -156,6 +160,20 @@ def made(study: Any) -> list[Any]:
         for t in trials
         if t.state.is_finished() and (t.state.name != "FAIL" or "error" in t.user_attrs)
     ]
+
+
+def _fail_unbegun(study: Any) -> None:
+    """Give up trials whose process died before it gave a sign of life or chose any settings."""
+    import optuna
+
+    for trial in _running(study):
+        age = (datetime.now() - trial.datetime_start).total_seconds()
+        if trial.params or age <= GRACE:
+            continue
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+        queued = trial.system_attrs.get("fixed_params")
+        if queued:
+            study.enqueue_trial(queued, user_attrs=trial.user_attrs)
 
 
 def _running(study: Any) -> list[Any]:
