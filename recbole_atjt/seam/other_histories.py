@@ -86,9 +86,7 @@ class OtherHistories:
         for field in self.item_fields:
             if field in mixed.interaction:
                 mixed.interaction[field] = mixed.interaction[field][target]
-        with self._undisturbed():
-            scores: Tensor = self.model.predict(mixed).flatten().float()[rows]
-        return _logit(scores) if self._probabilities else scores
+        return self._single(mixed)[rows]
 
     def under(self, interaction: Any, rows: Tensor, targets: Tensor) -> Tensor:
         """Return logits of some rows' targets under the histories (and users) of others, ``[m]``.
@@ -102,6 +100,10 @@ class OtherHistories:
         for field in self.item_fields:
             if field in mixed.interaction:
                 mixed.interaction[field] = interaction[field].index_select(0, targets)
+        return self._single(mixed)
+
+    def _single(self, mixed: Any) -> Tensor:
+        """Return logits of rows, ``[m]``."""
         with self._undisturbed():
             scores: Tensor = self.model.predict(mixed).flatten().float()
         return _logit(scores) if self._probabilities else scores

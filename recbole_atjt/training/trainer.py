@@ -90,7 +90,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._verified = False
         self._shared: SharedLoss | None = None
         self._reward = Reward.of(self.weighting)
-        self._note_beginning()
+        self._beginning: Beginning | None = None
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -228,6 +228,7 @@ class DenoisingTrainer(EvaluatingTrainer):
 
     def _begin_again(self, epoch: int) -> None:
         """Train from the first parameters again; patience counts from where this epoch was."""
+        assert self._beginning is not None
         self._beginning.restore(self.bare_model, self._recommenders_optimizer)
         self.cur_step = -(epoch + 1)
         self.logger.info(
@@ -437,6 +438,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             found, state = load_training(
                 copy, self.config, self.bare_model, self._data, self.device
             )
+            self._note_beginning()  # before it is gone
             load_model(self.bare_model, found)
             self.loader_of(train_data)
             put_mask(train_data._dataset, state.mask, path)

@@ -109,13 +109,13 @@ class LikelihoodJointTraining(RecognizerWeighting):
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         ratios = self._ratios(evidence, evidence.item, log_p)
         ratio = self._own(ratios.detach(), evidence.group)
-        if torch.is_grad_enabled():
-            self._learn(evidence, log_p, ratios, ratio, click)
         weights = torch.ones_like(ratio)
         if evidence.epoch >= self.settings.atjt_warmup:
             weights = torch.where(click, self.mixture.weight(ratio), 1.0)
         if torch.is_grad_enabled():
-            self.mixture.note(self.mixture.posterior(ratio), weights, click)
+            clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
+            self._learn(evidence, log_p, ratios, clean, click)
+            self.mixture.note(clean, weights, click)
         return weights
 
     def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class LikelihoodJointTraining(RecognizerWeighting):
         return torch.full_like(self.mixture.unigram, 1.0 / max(1, len(self.mixture.unigram) - 1))
 
     def _learn(
-        self, evidence: Evidence, log_p: Tensor, ratios: Tensor, ratio: Tensor, click: Tensor
+        self, evidence: Evidence, log_p: Tensor, ratios: Tensor, clean: Tensor, click: Tensor
     ) -> None:
         """Gather ``L^D`` of the recognisers, and what the batch says of the noise.
 
@@ -181,10 +181,9 @@ class LikelihoodJointTraining(RecognizerWeighting):
             evidence: The batch.
             log_p: Log-likelihoods of its targets, ``[S]``.
             ratios: ``c`` of these by each recogniser, ``[N, S]``.
-            ratio: ``c`` by the recogniser that weighs each, without a graph, ``[S]``.
+            clean: Posteriors of being clean, without a graph, ``[S]``.
             click: Which are clicks, ``[S]``.
         """
-        clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
         self.mixture.observe(evidence, log_p, clean)
         self._loss = None
         drawn = self._drawn(evidence, log_p)
