@@ -156,3 +156,85 @@ def test_which_models_know_their_users(
     assert torch.equal(state, torch.get_rng_state())
     assert ready.model.weighting.mixture.pairs.active is known
     assert bool(ready.model.weighting.mixture.pairs.ranks.sum() > 0) is known
+
+
+def ranked(pairs: HeldOutPairs, mean: float, clicks: int = 4000) -> bool:
+    """Pass an epoch in which held-out clicks have this mean rank; return whether pairs go free."""
+    high = round(clicks * mean)
+    pairs.start()
+    pairs.ranks.zero_()
+    pairs.ranks[3, 0], pairs.ranks[3, -1] = clicks - high, high
+    return pairs.release()
+
+
+def test_pairs_are_held_out_until_their_ranks_have_stopped_rising() -> None:
+    pairs = HeldOutPairs(ITEMS, 0.2)
+    assert not pairs.release()  # nothing is seen yet
+    assert not ranked(pairs, 0.51)
+    assert not ranked(pairs, 0.51)  # no longer rising, but what it is may be chance
+    assert [ranked(pairs, mean) for mean in (0.6, 0.7, 0.8, 0.83)] == [False] * 4
+    assert ranked(pairs, 0.835)
+
+
+def test_a_rank_that_few_clicks_have_may_be_chance() -> None:
+    few, many = HeldOutPairs(ITEMS, 0.2), HeldOutPairs(ITEMS, 0.2)
+    assert [ranked(few, 0.6, 20), ranked(few, 0.6, 20)] == [False, False]
+    assert [ranked(many, 0.6), ranked(many, 0.6)] == [False, True]
+
+
+def test_pairs_that_were_released_are_trained_on_and_no_longer_watched() -> None:
+    pairs, generator = HeldOutPairs(ITEMS, 0.4), torch.Generator().manual_seed(1)
+    user, item = torch.arange(USERS), torch.arange(USERS) % 50 + 1
+    scores = torch.zeros(USERS, ITEMS)
+    evidence = clicks(user, item, scores, lambda row, target: scores[user[row], item[target]])
+    ranked(pairs, 0.8)
+    pairs.notice(evidence)
+    weights = torch.full((USERS,), 0.5)
+    assert bool((pairs.leave_out(weights, evidence) == 0).any())
+    assert ranked(pairs, 0.8)
+    again = HeldOutPairs(ITEMS, 0.4)
+    again.load_state_dict(pairs.state_dict())
+    for one in (pairs, again):  # as one goes on, or is resumed
+        one.start()
+        one.notice(evidence)
+        ranks = one.ranks.clone()
+        one.watch(evidence, generator)
+        assert torch.equal(one.ranks, ranks)
+        assert one.leave_out(weights, evidence) is weights
+
+
+@pytest.mark.parametrize("weighting", ["channel", "atjt"])
+def test_a_model_that_knows_its_users_begins_again_with_all_pairs(
+    weighting: str, tmp_path: Any
+) -> None:
+    keys = {
+        "weighting": weighting,
+        "plant": "clickbait:0.3",
+        "plant_items": 5,
+        "train_batch_size": 512,
+        "learning_rate": 0.01,
+        "mlp_hidden_size": [32],
+        "embedding_size": 16,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "user_inter_num_interval": "[60,160]",
+        "item_inter_num_interval": "[20,inf)",
+        "epochs": 20,
+        "show_progress": False,
+    }
+    ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), tmp_path)
+    begun: list[int] = []
+    begin = ready.trainer._begin_again
+
+    def begin_again(epoch: int) -> None:
+        begun.append(epoch)
+        begin(epoch)
+
+    ready.trainer._begin_again = begin_again
+    ready.trainer.fit(ready.train_data, None, verbose=False, saved=False)
+    assert len(begun) == 1
+    held, free = ready.trainer.history[: begun[0] + 1], ready.trainer.history[begun[0] + 1 :]
+    assert {epoch["mean_weight"] for epoch in held} == {1.0}
+    assert {epoch["weighted_share"] for epoch in held[:-1]} == {0.0}
+    assert {epoch["weighted_share"] for epoch in free} == {held[-1]["weighted_share"]}
+    assert 0.15 < held[-1]["weighted_share"] < 0.4
+    assert all(0.6 < epoch["mean_weight"] < 0.9 for epoch in free)

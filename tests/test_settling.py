@@ -62,6 +62,15 @@ def test_without_a_test_weights_use_what_two_epochs_agree_upon() -> None:
     assert not any(again for _, again in found)
 
 
+def test_of_held_out_pairs_the_last_share_is_used_if_it_is_more_than_chance() -> None:
+    for share, used in ((0.25, 0.25), (0.9, 0.625), (0.019, 0.0), (0.0, 0.0)):
+        settled = SettledShare(0.5, 0.625)
+        settled.take(torch.tensor(0.3).double(), last=False)
+        assert (float(settled.value), settled.begins_again) == (0.0, False)
+        settled.take(torch.tensor(share).double(), last=True)
+        assert (float(settled.value), settled.begins_again) == (used, used > 0)
+
+
 def test_a_known_share_is_used_whatever_is_estimated() -> None:
     settled = SettledShare(0.5, 0.6)
     settled.give(0.2)

@@ -39,9 +39,9 @@ class NoiseChannelSettings(DeclaredSettings):
         within="[0, inf)",
     )
     channel_held_out: float = key(
-        0.1,
-        "Part of all pairs of user and item that is never trained on, in [0, 0.5], where the model "
-        "knows users by id and scores single items: by these the noise of each item is found.",
+        0.2,
+        "Part of all pairs of user and item that is not trained on until the noise of each item is "
+        "found by them, in [0, 0.5], where the model knows users by id and scores single items.",
         within="[0, 0.5]",
     )
 

@@ -24,6 +24,10 @@ _SOUND = 0.95
 _SHARES = 11
 #: Least density of clean clicks' ranks, relative to that of noise.
 _LEAST = 0.05
+#: The mean rank says something from so many standard errors above 1/2 on.
+_CLEAR = 5.0
+#: It has stopped rising where an epoch adds less than this part to its distance from 1/2.
+_STILL = 0.03
 _ROUNDS = 30
 _LARGEST = 2**31
 
@@ -40,12 +44,18 @@ class HeldOutPairs(nn.Module):
     :math:`s_y` the item's share of noise: 0 for most items, and as likely any other.
     It is found by empirical Bayes (EM over :math:`s_y` and g); where too little is known it is 0.
 
+    Pairs are held out until the mean rank of held-out clicks has stopped rising: the model has
+    learned what it will of its users' tastes, and the shares stay as they are then. From there on
+    all pairs are trained on.
+
     Args:
         n_items: Number of items, the padding included.
         part: Part of all pairs that is held out, in [0, 1); 0 for none.
     """
 
     ranks: Tensor
+    lift: Tensor
+    released: Tensor
 
     def __init__(self, n_items: int, part: float) -> None:
         super().__init__()
@@ -54,10 +64,17 @@ class HeldOutPairs(nn.Module):
         self.active = False
         #: Clicks on each item by their rank, of this epoch and, less and less, of earlier ones.
         self.register_buffer("ranks", torch.zeros(n_items, _BINS, dtype=torch.float64))
+        #: Mean rank of held-out clicks above 1/2 in the last epoch.
+        self.register_buffer("lift", torch.zeros((), dtype=torch.float64))
+        #: Whether all pairs are trained on again.
+        self.register_buffer("released", torch.zeros((), dtype=torch.long))
+        self._holding = part > 0
 
     def start(self) -> None:
         """Begin an epoch."""
-        self.ranks.mul_(_KEPT)
+        self._holding = self.part > 0 and not bool(self.released)
+        if self._holding:
+            self.ranks.mul_(_KEPT)
 
     def notice(self, evidence: Evidence) -> None:
         """See from a batch whether pairs are held out: its model knows users, and scores singly."""
@@ -85,7 +102,7 @@ class HeldOutPairs(nn.Module):
             weights: Those of sequences ``[S]`` or of rows ``[B]``.
             evidence: The batch.
         """
-        if not self.active or not torch.is_grad_enabled():
+        if not (self.active and self._holding and torch.is_grad_enabled()):
             return weights
         user, rows = evidence.user, len(evidence.loss)
         held = self.holds(user, evidence.item)
@@ -104,6 +121,8 @@ class HeldOutPairs(nn.Module):
             evidence: The batch.
             generator: Draws the users.
         """
+        if not self._holding:
+            return
         score, user, item = target_scores(evidence), evidence.user, evidence.item
         target = (self.holds(user, item) & clicked(evidence)).nonzero().squeeze(1)
         if score is None or evidence.under is None or not len(target):
@@ -132,6 +151,23 @@ class HeldOutPairs(nn.Module):
         seen = drawn > 0
         place = item[target[seen]] * _BINS + bins[seen]
         self.ranks.view(-1).index_add_(0, place, torch.full_like(rank[seen], 1 - _KEPT))
+
+    @torch.no_grad()
+    def release(self) -> bool:
+        """Train on all pairs from now on if the mean rank has stopped rising; asked once an epoch.
+
+        Returns:
+            Whether it has.
+        """
+        number = self.ranks.sum()
+        if not bool(number > 0):
+            return False
+        place = (torch.arange(_BINS).to(self.ranks) + 0.5) / _BINS
+        lift, before = (self.ranks.sum(0) @ place) / number - 0.5, self.lift.clone()
+        self.lift.copy_(lift)
+        clear = lift > _CLEAR * (12 * number).rsqrt()  # of a mean of uniform numbers
+        self.released.fill_(int(clear & (lift - before < _STILL * lift)))
+        return bool(self.released)
 
     @torch.no_grad()
     def shares(self) -> Tensor:

@@ -299,7 +299,7 @@ class NoiseMixture(nn.Module):
         """
         targets = self.clicks.sum()
         self.settled.begins_again = False
-        if self.learn and float(targets) > 0:
+        if self.learn and float(targets) > 0 and not bool(self.pairs.released):
             noisy = self._noisy_clicks()
             share = noisy.sum() / targets
             if from_posteriors and not self.pairs.active:
@@ -317,8 +317,11 @@ class NoiseMixture(nn.Module):
         if float(found.sum()) > 0:
             self.noise.copy_(found / found.sum())
         self.share.copy_(share.clamp(0.0, self.cap))
+        if self.pairs.active:
+            self.settled.take(share, self.pairs.release())
+            return
         tail, compared = self.histories.tail.sum(0)
-        tested = float(compared) > 0 and not self.pairs.active
+        tested = float(compared) > 0
         self.settled.learn(share, standard_error(tail, compared) if tested else None)
 
     def _noisy_clicks(self) -> Tensor:

@@ -126,10 +126,10 @@ class JointTrainingSettings(RecognitionSettings):
         choices=("auto",),
     )
     atjt_held_out: float = key(
-        0.1,
+        0.2,
         "With atjt_evidence: likelihood and atjt_noise_rate: auto, part of all pairs of user and "
-        "item that is never trained on, in [0, 0.5], where the model knows users by id and scores "
-        "single items: by these the noise of each item is found.",
+        "item that is not trained on until the noise of each item is found by them, in [0, 0.5], "
+        "where the model knows users by id and scores single items.",
         within="[0, 0.5]",
     )
     atjt_warmup: int = key(

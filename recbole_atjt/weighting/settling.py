@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 #: A share that changes by less than this part of it, from one epoch to the next, has settled.
 _STILL = 0.25
+#: Smaller shares are found by held-out pairs where there is no noise.
+_WORTH = 0.02
 
 
 class SettledShare(nn.Module):
@@ -20,8 +22,9 @@ class SettledShare(nn.Module):
     known, and weights use all of it. From then on only an estimate that is no larger counts: a
     model that begins knows less than the one that the share is from.
 
-    Elsewhere (pairs held out, or no test) there is no bound to wait for, and weights use what two
-    epochs agree upon, :math:`\max(0, e_t - |e_t - e_{t-1}|)` with :math:`e_{-1} = 1`.
+    Pairs that are held out tell when they are done (:meth:`take`). Where there is no test, there is
+    no bound to wait for, and weights use what two epochs agree upon,
+    :math:`\max(0, e_t - |e_t - e_{t-1}|)` with :math:`e_{-1} = 1`.
 
     Args:
         share: Share before anything is learned.
@@ -48,6 +51,18 @@ class SettledShare(nn.Module):
         """Take a share as known, whatever is estimated."""
         self.value.fill_(share)
         self._given = True
+
+    def take(self, share: Tensor, last: bool) -> None:
+        """Take an estimate of pairs that are held out; weights use none of it but the last.
+
+        Training begins again with that, unless it is as small as it may be where there is no noise.
+
+        Args:
+            share: The estimate, unclipped, a scalar.
+            last: Whether the pairs are held out no longer.
+        """
+        self.begins_again = last and bool(share >= _WORTH)
+        self.value.copy_(share.clamp(0.0, self.cap) if self.begins_again else self.value * 0)
 
     def counts(self, share: Tensor) -> bool:
         """Tell whether an estimate is to be learned from."""
