@@ -63,7 +63,7 @@ def test_without_a_test_weights_use_what_two_epochs_agree_upon() -> None:
 
 
 def test_of_held_out_pairs_the_last_share_is_used_if_it_is_more_than_chance() -> None:
-    for share, used in ((0.25, 0.25), (0.9, 0.625), (0.019, 0.0), (0.0, 0.0)):
+    for share, used in ((0.25, 0.25), (0.9, 0.625), (0.049, 0.0), (0.0, 0.0)):
         settled = SettledShare(0.5, 0.625)
         settled.take(torch.tensor(0.3).double(), last=False)
         assert (float(settled.value), settled.begins_again) == (0.0, False)
