@@ -218,23 +218,49 @@ def test_a_model_that_knows_its_users_begins_again_with_all_pairs(
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
         "user_inter_num_interval": "[60,160]",
         "item_inter_num_interval": "[20,inf)",
-        "epochs": 20,
+        "epochs": 12,
         "show_progress": False,
     }
     ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), tmp_path)
-    begun: list[int] = []
-    begin = ready.trainer._begin_again
-
-    def begin_again(epoch: int) -> None:
-        begun.append(epoch)
-        begin(epoch)
-
-    ready.trainer._begin_again = begin_again
     ready.trainer.fit(ready.train_data, None, verbose=False, saved=False)
-    assert len(begun) == 1
-    held, free = ready.trainer.history[: begun[0] + 1], ready.trainer.history[begun[0] + 1 :]
+    begun = ready.trainer.epochs - 12
+    assert 3 < begun < 12
+    held, free = ready.trainer.history[:begun], ready.trainer.history[begun:]
+    assert len(free) == 12
     assert {epoch["mean_weight"] for epoch in held} == {1.0}
     assert {epoch["weighted_share"] for epoch in held[:-1]} == {0.0}
     assert {epoch["weighted_share"] for epoch in free} == {held[-1]["weighted_share"]}
     assert 0.15 < held[-1]["weighted_share"] < 0.4
     assert all(0.6 < epoch["mean_weight"] < 0.9 for epoch in free)
+
+
+@pytest.mark.parametrize("epochs", [2, 12])
+def test_where_they_find_nothing_training_is_plain_in_the_end(epochs: int, tmp_path: Any) -> None:
+    """Also where it ends before they have told all that they can: it begins again all the same."""
+    keys = {
+        "train_batch_size": 512,
+        "learning_rate": 0.01,
+        "mlp_hidden_size": [32],
+        "embedding_size": 16,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "user_inter_num_interval": "[60,160]",
+        "item_inter_num_interval": "[20,inf)",
+        "epochs": epochs,
+        "show_progress": False,
+    }
+    trained = []
+    for weighting in ("none", "channel"):
+        config = DenoisingConfig("WideDeep", "ml-100k", None, {**keys, "weighting": weighting})
+        ready = assemble(config, tmp_path / weighting)
+        ready.trainer.fit(ready.train_data, ready.valid_data, verbose=False)
+        trained.append(ready.trainer)
+    plain, channel = trained
+    begun = channel.epochs - epochs
+    assert 0 < begun <= epochs
+    assert [epoch["valid"] for epoch in channel.progress[begun:]] == [
+        epoch["valid"] for epoch in plain.progress
+    ]
+    assert channel.best_epoch == plain.best_epoch + begun
+    assert channel.best_valid_result == plain.best_valid_result
+    for name, value in plain.bare_model.state_dict().items():
+        assert torch.equal(channel.bare_model.state_dict()[name], value), name

@@ -17,7 +17,7 @@ from recbole_atjt.checkpoint.file import _checksum, load_checkpoint, save_checkp
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.weighting.channel import NoiseChannel
 from tests.models import data_path
-from tests.runs import LEAVE_ONE_OUT, assemble, fit
+from tests.runs import LEAVE_ONE_OUT, Rising, assemble, fit
 from tests.tiers import fast
 
 NEGATIVES = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}}
@@ -62,7 +62,7 @@ def test_two_epochs_and_two_more_are_four(name: str) -> None:
 def test_a_resumed_training_begins_again_where_an_unbroken_one_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """After the third of four epochs training begins again; it was broken off after the second."""
+    """Training begins again after the third epoch; it is broken off before, there, and later."""
     end = NoiseChannel.end_epoch
 
     def end_epoch(self: NoiseChannel, epoch: int) -> None:
@@ -70,12 +70,36 @@ def test_a_resumed_training_begins_again_where_an_unbroken_one_does(
         self.mixture.settled.begins_again = epoch == 2
 
     monkeypatch.setattr(NoiseChannel, "end_epoch", end_epoch)
-    whole, half = (fit(epochs, weighting="channel", **UNI10) for epochs in (4, 2))
-    rest = fit(4, resume=half.saved_model_file, weighting="channel", **UNI10)
-    assert rest.start_epoch == 2
-    assert rest.train_loss_dict == whole.train_loss_dict
-    for key, value in whole.bare_model.state_dict().items():
-        assert torch.equal(rest.bare_model.state_dict()[key], value), key
+    changes = {"weighting": "channel", **UNI10}
+    whole = fit(4, **changes)
+    assert (whole.start_epoch, whole.epochs, len(whole.train_loss_dict)) == (3, 7, 7)
+    for last in (1, 2, 4):
+        path = broken_off_after(last, **changes)
+        rest = fit(4, resume=path, **changes)
+        assert (rest.start_epoch, rest.epochs) == (3 if last < 3 else last + 1, 7)
+        assert rest.train_loss_dict == whole.train_loss_dict
+        assert rest.progress == whole.progress
+        assert rest.best_epoch == whole.best_epoch
+        for key, value in whole.bare_model.state_dict().items():
+            assert torch.equal(rest.bare_model.state_dict()[key], value), key
+
+
+def broken_off_after(last: int, **changes: Any) -> str:
+    """Train four epochs, but be broken off in the one after ``last``; return the last state."""
+    config, (train_data, valid_data, _), model = assemble("SASRec", epochs=4, **changes)
+    trainer = Rising(config, model)
+    trainer.last_model_file = str(Path(config["checkpoint_dir"]) / f"{last}.last.safetensors")
+    save = trainer._save
+
+    def break_off(path: str, state: Any, *others: Any) -> None:
+        save(path, state, *others)
+        if path == trainer.last_model_file and state.epoch == last:
+            raise KeyboardInterrupt
+
+    trainer._save = break_off
+    with suppress(KeyboardInterrupt):
+        trainer.fit(train_data, valid_data, verbose=False)
+    return str(trainer.last_model_file)
 
 
 def test_without_validation_every_epoch_is_kept() -> None:

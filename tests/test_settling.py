@@ -68,7 +68,7 @@ def test_of_held_out_pairs_the_last_share_is_used_if_it_is_more_than_chance() ->
         settled.take(torch.tensor(0.3).double(), last=False)
         assert (float(settled.value), settled.begins_again) == (0.0, False)
         settled.take(torch.tensor(share).double(), last=True)
-        assert (float(settled.value), settled.begins_again) == (used, used > 0)
+        assert (float(settled.value), settled.begins_again) == (used, True)
 
 
 def test_a_known_share_is_used_whatever_is_estimated() -> None:
@@ -88,7 +88,7 @@ _SMALL = {
     "hidden_size": 32,
     "MAX_ITEM_LIST_LENGTH": 10,
     "epochs": 4,
-    "stopping_step": 1,
+    "stopping_step": 9,
     "weighting": "channel",
     "learning_rate": 0.005,
 }
@@ -115,22 +115,45 @@ def train(tmp_path: Any, begins: list[int], **keys: Any) -> tuple[Any, list[dict
     return ready.trainer, starts
 
 
-def test_the_recommender_begins_again_from_its_first_parameters(tmp_path: Any) -> None:
+def test_all_of_a_training_begins_again(tmp_path: Any) -> None:
+    """Parameters, optimiser, random numbers, order of batches, patience and the limit of epochs."""
     trainer, starts = train(tmp_path, [1])
-    assert len(starts) == 4
+    assert len(starts) == 2 + 4
+    for before, after in zip(starts[:2], starts[2:4]):
+        for name, value in before.items():
+            assert torch.equal(after[name], value)
+    assert any(not torch.equal(starts[1][name], value) for name, value in starts[0].items())
+    losses = list(trainer.train_loss_dict.values())
+    assert losses[:2] == losses[2:4]
+    scores = [epoch["valid"] for epoch in trainer.progress]
+    assert scores[:2] == scores[2:4]
+    steps = [state["step"] for state in trainer.optimizer.state.values()]
+    assert {float(step) for step in steps} == {4.0 * len(trainer.loader)}
+
+
+def test_what_was_best_before_is_none(tmp_path: Any) -> None:
+    trainer, _ = train(tmp_path, [], epochs=2)
+    assert trainer.best_epoch >= 0
+    trainer._begin_again(2)
+    assert (trainer.best_epoch, trainer.cur_step, trainer.epochs) == (-1, 0, 4)
+    assert trainer.best_valid_score == float("-inf")
+
+
+def test_it_begins_again_before_an_epoch_that_plain_training_would_validate_like(
+    tmp_path: Any,
+) -> None:
+    """With a validation every other epoch, a beginning after the first waits for the second."""
+    trainer, starts = train(tmp_path, [0], eval_step=2)
+    assert len(starts) == 2 + 4
+    assert [epoch["epoch"] for epoch in trainer.progress if "valid" in epoch] == [1, 3, 5]
     for name, value in starts[0].items():
         assert torch.equal(starts[2][name], value)
-    assert any(not torch.equal(starts[1][name], value) for name, value in starts[0].items())
-    steps = [state["step"] for state in trainer.optimizer.state.values()]
-    assert {float(step) for step in steps} == {2.0 * len(trainer.loader)}, "Adam began again, too"
 
 
-def test_patience_begins_again_with_it(tmp_path: Any) -> None:
-    """Four epochs may pass before the model is where it was; then patience counts as ever."""
-    trainer, _ = train(tmp_path, [], epochs=1)
-    trainer.cur_step = 1
-    trainer._begin_again(3)
-    assert trainer.cur_step == -4
+def test_it_begins_again_where_its_last_epoch_has_asked_for_it(tmp_path: Any) -> None:
+    trainer, starts = train(tmp_path, [3])
+    assert len(starts) == 4 + 4
+    assert trainer.epoch == 7
 
 
 @pytest.mark.parametrize("weighting", ["channel", "atjt"])

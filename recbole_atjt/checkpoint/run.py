@@ -33,6 +33,8 @@ class TrainingState:
         record: What was noted of the epochs so far.
         inside: Where the epoch after the last one is, if it was begun; else None.
         mask: Which clicks are left out of histories, with a digest of all clicks; else None.
+        first_rng: States of all random generators before anything was trained, where training may
+            begin again; else None.
     """
 
     epoch: int
@@ -46,6 +48,7 @@ class TrainingState:
     record: Mapping[str, Any] = field(default_factory=dict)
     inside: Mapping[str, Any] | None = None
     mask: Mapping[str, Any] | None = None
+    first_rng: Mapping[str, Any] | None = None
 
 
 def save_training(
@@ -82,6 +85,7 @@ def save_training(
             **({} if catalogue is None else {"catalogue": catalogue}),
             "inside": state.inside,
             **({} if state.mask is None else {"history_mask": state.mask}),
+            **({} if state.first_rng is None else {"first_rng": state.first_rng}),
         },
         optimizers={"trainer": state.optimizer},
         tensors={f"{_WEIGHTING}{name}": value for name, value in state.weighting.items()},
@@ -136,4 +140,5 @@ def load_training(
         record=meta["record"],
         inside=meta.get("inside"),
         mask=meta.get("history_mask"),
+        first_rng=meta.get("first_rng"),
     )

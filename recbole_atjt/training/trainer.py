@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.utils import set_color
 from torch import nn
@@ -30,7 +32,7 @@ from recbole_atjt.parallel.gradients import sum_after_backward
 from recbole_atjt.parallel.group import alike, copy_of, is_first, size
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
 from recbole_atjt.seam.selftest import verify_seam
-from recbole_atjt.training.beginning import Beginning
+from recbole_atjt.training.beginning import Beginning, BeginsAgain
 from recbole_atjt.training.choice import active_weighting, refuse_misspelt
 from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
@@ -58,6 +60,7 @@ class DenoisingTrainer(EvaluatingTrainer):
     """
 
     start_epoch: int
+    best_valid_result: Any
     #: Whether it trains models in stages.
     trains_in_stages = False
     #: Whether it trains weighted models.
@@ -91,6 +94,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._shared: SharedLoss | None = None
         self._reward = Reward.of(self.weighting)
         self._beginning: Beginning | None = None
+        self._begun = 0  # the epoch with which training began, or began again last
+        self._begins_again = False  # whether it does so before the next epoch
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -148,8 +153,8 @@ class DenoisingTrainer(EvaluatingTrainer):
             self._reward.require(self.config, valid_data)
         if self.start_epoch == 0 and self._resumed is None:
             put_mask(train_data._dataset, None, "")
-            self._note_beginning()
             loader = self.loader_of(train_data)
+            self._note_beginning()
             if self.weighting is not None:
                 self.weighting.prepare(loader.other_sequences)
         self._unsaved = self.best_epoch < 0
@@ -162,14 +167,22 @@ class DenoisingTrainer(EvaluatingTrainer):
         if kwargs.get("saved", True):
             self._require_keeping()
         try:
-            return super().fit(train_data, valid_data, *args, **kwargs)
+            while True:
+                with suppress(BeginsAgain):
+                    found = super().fit(train_data, valid_data, *args, **kwargs)
+                    self._conclude()
+                if not self._begins_again:
+                    return found
+                self._begin_again(self.epoch + 1)
         finally:
             self.tensorboard.close()
 
     def _note_beginning(self) -> None:
-        """Keep the first parameters, where training may return to them."""
+        """Keep what training may return to."""
         if self.weighting is not None and self.weighting.may_begin_again:
-            self._beginning = Beginning(self.bare_model, self._recommenders_optimizer)
+            self._beginning = Beginning(
+                self.bare_model, self._recommenders_optimizer, self._generators()
+            )
 
     def _place(self) -> tuple[int, int, int]:
         return int(self.config["seed"]), self.epoch, self.batch
@@ -200,6 +213,9 @@ class DenoisingTrainer(EvaluatingTrainer):
         batches = self.loader_of(train_data)
         if self.last_model_file is not None and epoch_idx > self.start_epoch:
             self._save(self.last_model_file, self.state(epoch_idx - 1))
+        if self._begins_again and epoch_idx % max(1, self.eval_step) == 0:
+            self.epoch = epoch_idx - 1
+            raise BeginsAgain
         self.epoch, self.batch = epoch_idx, 0
         if self.weighting is not None:
             self.model.start_epoch(epoch_idx)
@@ -218,21 +234,33 @@ class DenoisingTrainer(EvaluatingTrainer):
             if self._masking is not None:
                 self._masking.close(epoch_idx)
             self.weighting.end_epoch(epoch_idx)
-            if self.weighting.begins_again:
-                self._begin_again(epoch_idx)
+            self._begins_again |= self.weighting.begins_again
             masked = {} if self._masking is None else {"masked_share": self._masking.share}
             complaint = self._notes.take(epoch_idx, self.weighting, masked)
             if complaint is not None:
                 self.logger.warning(complaint)
         return losses
 
+    def _conclude(self) -> None:
+        """Let a strategy that holds something back until it knows enough know that this is all."""
+        if self.weighting is not None and not self._begins_again:
+            self.weighting.conclude()
+            self._begins_again = self.weighting.begins_again
+
     def _begin_again(self, epoch: int) -> None:
-        """Train from the first parameters again; patience counts from where this epoch was."""
+        """Let the training that is plain so far be none: all of it begins again with ``epoch``."""
         assert self._beginning is not None
-        self._beginning.restore(self.bare_model, self._recommenders_optimizer)
-        self.cur_step = -(epoch + 1)
+        generators = self._generators()
+        self._beginning.restore(self.bare_model, self._recommenders_optimizer, generators)
+        self.epochs += epoch - self._begun
+        self._begun = self.start_epoch = epoch
+        self._begins_again = False
+        self.cur_step, self.best_epoch, self._unsaved = 0, -1, True
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_valid_result = None
+        known = self._notes.history[-1].get("weighted_share", 0.0)
         self.logger.info(
-            f"the noise is known after epoch {epoch}: training begins again and weighs it"
+            f"training begins again with epoch {epoch}: the share of noise is known, {known:.3f}"
         )
 
     @property
@@ -342,6 +370,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             data=self._data,
             record=self._record(self.best_epoch),
             mask=None if self._masking is None else self._masking.state(),
+            first_rng=None if self._beginning is None else self._beginning.rng,
         )
 
     def _record(self, best_epoch: int) -> dict[str, Any]:
@@ -354,6 +383,8 @@ class DenoisingTrainer(EvaluatingTrainer):
             "scores": dict(self._progress.scores),
             "history": list(self._notes.history),
             "complaints": list(self._notes.complaints),
+            "begun": self._begun,
+            "begins_again": self._begins_again,
         }
 
     def _take_up_record(self, record: Mapping[str, Any]) -> None:
@@ -363,6 +394,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         self.epoch_seconds = list(record["seconds"])
         self._progress = Progress(dict(record["losses"]), dict(record["scores"]))
         self._notes = EpochNotes(list(record["history"]), list(record["complaints"]))
+        self.epochs += int(record["begun"]) - self._begun
+        self._begun, self._begins_again = int(record["begun"]), bool(record["begins_again"])
 
     def take_up(self, state: TrainingState) -> None:
         """Go on from a state, whose model is loaded and whose loader is there.
@@ -376,6 +409,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.start_epoch = state.epoch + 1
         self._take_up_record(state.record)
+        if self._beginning is not None and state.first_rng is not None:
+            self._beginning.rng = state.first_rng
         self.cur_step, self.best_valid_score = state.cur_step, state.best_valid_score
         restore_rng(state.rng, self._generators())
         self._resumed = None if state.inside is None else state
@@ -438,9 +473,9 @@ class DenoisingTrainer(EvaluatingTrainer):
             found, state = load_training(
                 copy, self.config, self.bare_model, self._data, self.device
             )
+            self.loader_of(train_data)
             self._note_beginning()  # before it is gone
             load_model(self.bare_model, found)
-            self.loader_of(train_data)
             put_mask(train_data._dataset, state.mask, path)
             self.take_up(state)
         if path != self.last_model_file:

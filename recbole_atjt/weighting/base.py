@@ -237,9 +237,15 @@ class Weighting(nn.Module):
     def begins_again(self) -> bool:
         """Whether the recommender is to begin again from its first parameters.
 
-        Asked after each epoch; what the strategy has learned stays.
+        Asked after each epoch and after :meth:`conclude`; what the strategy has learned stays.
         """
         return False
+
+    def conclude(self) -> None:
+        """Take what is known for all that will be known: the training has ended.
+
+        A strategy that has kept some of the data from the recommender asks for another beginning.
+        """
 
     @property
     def joint(self) -> bool:

@@ -133,6 +133,10 @@ class NoiseChannel(Weighting):
         """Whether the recommender begins again, now that the noise is known."""
         return self.mixture.settled.begins_again
 
+    def conclude(self) -> None:
+        """Let pairs that are held out to the end be trained on."""
+        self.mixture.conclude()
+
     def describe(self) -> dict[str, float]:
         """Return the epoch's figures, with the shares of noise that were found in it."""
         return {**super().describe(), **self.mixture.shares()}

@@ -293,6 +293,10 @@ class LikelihoodJointTraining(RecognizerWeighting):
         """Whether the recommender begins again, now that the noise is known."""
         return self.mixture.settled.begins_again
 
+    def conclude(self) -> None:
+        """Let pairs that are held out to the end be trained on."""
+        self.mixture.conclude()
+
     def describe(self) -> dict[str, float]:
         """Return the epoch's figures, with the shares of noise and what the recognisers read."""
         scale = torch.stack([each.scale.detach() for each in self._parts()]).mean()

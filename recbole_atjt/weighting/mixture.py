@@ -311,6 +311,13 @@ class NoiseMixture(nn.Module):
         self.mass.zero_()
         self.clicks.zero_()
 
+    def conclude(self) -> None:
+        """Hold no pairs out any longer, whatever they have told so far."""
+        self.settled.begins_again = self.pairs.active and not bool(self.pairs.released)
+        if self.settled.begins_again:
+            self.pairs.released.fill_(1)
+            self.settled.take(self.share, last=True)
+
     def _learn(self, noisy: Tensor, share: Tensor) -> None:
         """Take over the noisy clicks on each item, ``[n_items]``, and their share."""
         found = noisy + self.smoothing * noisy.sum() * self.unigram

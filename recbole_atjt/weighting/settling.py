@@ -56,14 +56,15 @@ class SettledShare(nn.Module):
     def take(self, share: Tensor, last: bool) -> None:
         """Take an estimate of pairs that are held out; weights use none of it but the last.
 
-        Training begins again with that, unless it is as small as it may be where there is no noise.
+        Training begins again with that, and with 0 where it is as small as it may be without noise.
 
         Args:
             share: The estimate, unclipped, a scalar.
             last: Whether the pairs are held out no longer.
         """
-        self.begins_again = last and bool(share >= _WORTH)
-        self.value.copy_(share.clamp(0.0, self.cap) if self.begins_again else self.value * 0)
+        self.begins_again = last
+        unused = not last or bool(share < _WORTH)
+        self.value.copy_(share.clamp(0.0, self.cap).masked_fill(torch.tensor(unused), 0.0))
 
     def counts(self, share: Tensor) -> bool:
         """Tell whether an estimate is to be learned from."""
