@@ -22,8 +22,9 @@ def test_trains_an_epoch_with_atjt(model: str) -> None:
         model, "tiny", "atjt", 7, config_dict=settings_of(model), output_dir="out"
     )
     (run,) = result.runs
-    assert run.epochs == 1
-    assert run.best_epoch == 0
+    # A model that knows its users begins again with the pairs that were held out.
+    assert run.epochs in (1, 2)
+    assert run.best_epoch == run.epochs - 1
     assert set(run.test) == {"auc", "hit@5", "ndcg@5"}
     assert all(0.0 <= value <= 1.0 for value in run.test.values())
     assert run.weights is not None
@@ -31,5 +32,5 @@ def test_trains_an_epoch_with_atjt(model: str) -> None:
     if model == "BERT4Rec":  # its loss is built inside, over masked positions
         assert "shows no scores of other items" in run.warnings[0]
         return
-    assert 0.0 < run.weights["original"]["mean"] < 1.0
+    assert 0.0 < run.weights["original"]["mean"] <= 1.0  # 1 where no noise is found
     assert run.weights["epochs"][0]["recognizer_loss"] > 0.0
