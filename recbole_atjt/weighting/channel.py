@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from recbole_atjt.settings.declared import DeclaredSettings, key
-from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import clicked
 from recbole_atjt.weighting.mixture import NoiseMixture
+from recbole_atjt.weighting.mixture_weighting import MixtureWeighting
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class NoiseChannelSettings(DeclaredSettings):
     )
 
 
-class NoiseChannel(Weighting):
+class NoiseChannel(MixtureWeighting):
     r"""Channel: sequences weigh what the mixture of clean clicks and noise says of them.
 
     .. math:: r_i = \frac{(1-e) \, p(y_i|s_i)}{(1-e) \, p(y_i|s_i) + e \, q(y_i)}
@@ -61,8 +60,6 @@ class NoiseChannel(Weighting):
 
     settings_class = NoiseChannelSettings
     weighs_by_probability = True
-    may_begin_again = True
-    per_sample = False  # under BCE and BPR, the batch's negatives calibrate its likelihoods
 
     settings: NoiseChannelSettings
 
@@ -81,10 +78,6 @@ class NoiseChannel(Weighting):
     def warm_up(self) -> int:
         """Number of first epochs in which every sequence has weight 1."""
         return self.settings.channel_warmup
-
-    def forward(self, evidence: Evidence) -> Tensor:
-        """Return the weights of losses, ``[S]``, or ``[B]`` where pairs are held out."""
-        return self.mixture.pairs.leave_out(super().forward(evidence), evidence)
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
@@ -110,37 +103,6 @@ class NoiseChannel(Weighting):
             clicked(evidence), self.mixture.clean_posterior(evidence.item, log_p), 1.0
         )
 
-    def start_epoch(self, epoch: int) -> None:
-        """Start an epoch's report and its draws."""
-        super().start_epoch(epoch)
-        self.mixture.start(epoch)
-
-    def in_epoch(self) -> dict[str, Any]:
-        """Return what the epoch has gathered so far, where its draws are included."""
-        return {**super().in_epoch(), "mixture": self.mixture.in_epoch()}
-
-    def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
-        """Go on inside an epoch that was started."""
-        super().go_on_in_epoch(state)
-        self.mixture.go_on_in_epoch(state["mixture"])
-
     def end_epoch(self, epoch: int) -> None:
         """Learn share and distribution of the noise from the epoch."""
         self.mixture.update()
-
-    @property
-    def begins_again(self) -> bool:
-        """Whether the recommender begins again, now that the noise is known."""
-        return self.mixture.settled.begins_again
-
-    def conclude(self) -> None:
-        """Let pairs that are held out to the end be trained on."""
-        self.mixture.conclude()
-
-    def describe(self) -> dict[str, float]:
-        """Return the epoch's figures, with the shares of noise that were found in it."""
-        return {**super().describe(), **self.mixture.shares()}
-
-    def suspects(self, count: int) -> list[tuple[int, float]]:
-        """Return the items held most responsible, with their share of the noise."""
-        return self.mixture.suspects(count)

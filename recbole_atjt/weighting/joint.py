@@ -16,6 +16,7 @@ from recbole_atjt.weighting.likelihood_recognizer import (
     weighted_recognition_loss,
 )
 from recbole_atjt.weighting.mixture import NoiseMixture
+from recbole_atjt.weighting.mixture_weighting import MixtureWeighting
 from recbole_atjt.weighting.recognition import (
     AuxiliaryTaskJointTraining,
     JointTrainingSettings,
@@ -26,7 +27,7 @@ from recbole_atjt.weighting.report import Curve
 _START, _CAP, _SMOOTHING = 0.5, 0.6, 0.1
 
 
-class LikelihoodJointTraining(RecognizerWeighting):
+class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     r"""ATJT: recognisers tell original targets from drawn ones by the recommender's likelihood.
 
     Batches are those of plain training. In them, each sequence of group n is weighed by
@@ -52,8 +53,6 @@ class LikelihoodJointTraining(RecognizerWeighting):
     settings_class = JointTrainingSettings
     needs_history = False
     mixes_groups = True
-    may_begin_again = True
-    per_sample = False
     free_scale = True
 
     settings: JointTrainingSettings
@@ -98,10 +97,6 @@ class LikelihoodJointTraining(RecognizerWeighting):
         return nn.ModuleList(
             LikelihoodRecognizer(self._fresh() if reads_all else None) for _ in range(self.groups)
         )
-
-    def forward(self, evidence: Evidence) -> Tensor:
-        """Return the weights of losses, ``[S]``, or ``[B]`` where pairs are held out."""
-        return self.mixture.pairs.leave_out(super().forward(evidence), evidence)
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
@@ -267,18 +262,15 @@ class LikelihoodJointTraining(RecognizerWeighting):
     def start_epoch(self, epoch: int) -> None:
         """Start an epoch's report."""
         super().start_epoch(epoch)
-        self.mixture.start(epoch)
         self._curve = Curve()
 
     def in_epoch(self) -> dict[str, Any]:
         """Return what the epoch has gathered so far, where its draws are included."""
-        own = {"mixture": self.mixture.in_epoch(), "curve": self._curve.state()}
-        return {**super().in_epoch(), **own}
+        return {**super().in_epoch(), "curve": self._curve.state()}
 
     def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
         """Go on inside an epoch that was started."""
         super().go_on_in_epoch(state)
-        self.mixture.go_on_in_epoch(state["mixture"])
         curve = state["curve"]
         self._curve.load(None if curve is None else curve.to(self.item_frequency.device))
 
@@ -288,27 +280,13 @@ class LikelihoodJointTraining(RecognizerWeighting):
         if self._rate is not None:
             self.mixture.give(self._rate)
 
-    @property
-    def begins_again(self) -> bool:
-        """Whether the recommender begins again, now that the noise is known."""
-        return self.mixture.settled.begins_again
-
-    def conclude(self) -> None:
-        """Let pairs that are held out to the end be trained on."""
-        self.mixture.conclude()
-
     def describe(self) -> dict[str, float]:
-        """Return the epoch's figures, with the shares of noise and what the recognisers read."""
+        """Return the epoch's figures, with how far the recognisers follow the likelihood."""
         scale = torch.stack([each.scale.detach() for each in self._parts()]).mean()
-        own = {**self.mixture.shares(), "likelihood_scale": float(scale)}
-        return {**super().describe(), **own}
+        return {**super().describe(), "likelihood_scale": float(scale)}
 
     def _parts(self) -> list[LikelihoodRecognizer]:
         return [each for each in self.recognizers if isinstance(each, LikelihoodRecognizer)]
-
-    def suspects(self, count: int) -> list[tuple[int, float]]:
-        """Return the items held most responsible, with their share of the noise."""
-        return self.mixture.suspects(count)
 
     def complaint(self) -> str | None:
         """Say where the recognisers had nothing to learn from."""
