@@ -1,5 +1,7 @@
 """Writes what property files and documents say of settings and strategies, from the code.
 
+Tables of benches in documents are written from the finished cells (``bench_tables.py``).
+
 ``python docs/generate.py`` writes, ``--check`` names the files that are stale and exits with 1.
 ``--pairs`` also trains every strategy with every model for an epoch, which takes minutes, and
 writes the table of docs/strategies.md; ``--pairs=NAME,NAME`` trains these strategies alone.
@@ -19,6 +21,9 @@ from typing import Any
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from bench_tables import filled
 
 from recbole_atjt.model.table import OWN
 from recbole_atjt.settings.declared import DeclaredSettings
@@ -163,6 +168,10 @@ TABLES: dict[str, dict[str, Callable[[Mapping[Path, str]], str]]] = {
 }
 
 
+#: Documents with tables of benches.
+BENCHED = ("README.md", "docs/benchmarks.md")
+
+
 def between_marks(name: str) -> re.Pattern[str]:
     """Match what stands between the marks of a table."""
     return re.compile(rf"(?<=<!-- table: {name} -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
@@ -185,6 +194,9 @@ def generated() -> dict[Path, str]:
             assert len(parts) == 2, f"{document} has {len(parts) - 1} tables '{name}'"
             text = table(files).join(parts)
         files[ROOT / document] = text
+    for document in BENCHED:
+        path = ROOT / document
+        files[path] = filled(files.get(path) or path.read_text(encoding="utf-8"))
     return files
 
 

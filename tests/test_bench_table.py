@@ -9,15 +9,13 @@ from statistics import stdev
 import pytest
 import yaml
 
-from recbole_atjt.bench.journal import read_lines
 from recbole_atjt.bench.notes import notes_on_lines
 from recbole_atjt.bench.rows import Row, bench_rows
-from recbole_atjt.bench.specification import Bench, read_bench
+from recbole_atjt.bench.specification import Bench
 from recbole_atjt.bench.table import comma_separated, markdown, screen
 from recbole_atjt.report.headroom import headroom
 from tests.benches import bench, line
 
-ROOT = Path(__file__).resolve().parent.parent
 STRATEGIES = ["none", "t_ce", {"name": "t_ce", "t_ce_drop_rate": 0.1, "label": "mild"}, "oracle"]
 #: Values of each strategy on seeds 1, 2, 3.
 VALUES = {
@@ -172,18 +170,3 @@ def test_figures_of_others_stand_beside() -> None:
     rows = bench_rows(found, [line(cell, 0.5) for cell in found.cells], "m")
     assert [row.reported for row in rows] == [(0.2, None), (0.25, 0.25)]
     assert "0.2500 (+25.0%)" in markdown(rows)
-
-
-def test_the_results_of_this_checkout_are_those_of_the_documents() -> None:
-    found = read_bench(ROOT / "benchmarks" / "planted.yaml")
-    lines = read_lines(ROOT / "benchmarks" / "results" / "planted.jsonl")
-    assert list(notes_on_lines(found, lines)) == ["90 of 145 cells are not finished"]
-    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    rows = list(bench_rows(found, lines, "ndcg@10"))
-    assert len(rows) == 11
-    for row in rows:
-        kind, _, share = row.plant.partition(":")
-        planted = f"{kind} {float(share):.0%}".replace("%", " %") if share else "nothing"
-        figure = f"{row.mean:.4f} ± {row.deviation:.4f}"
-        assert f"| {planted} | `{row.strategy}` | {figure} |" in text
-        assert row.room is None or f"| {row.room} |" in text

@@ -19,6 +19,7 @@ from tests.scripts import load_script
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 generate = load_script(ROOT / "docs" / "generate.py")
+GENERATED = generate.generated()
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "docs/*.md", "docs/examples/*.md", "dataset/*.md")
@@ -48,10 +49,10 @@ def _masked(text: str) -> str:
     return _FENCE.sub(lambda m: m[0].replace("\n#", "\n #"), text)
 
 
-@pytest.mark.parametrize("name", sorted(str(p.relative_to(ROOT)) for p in generate.generated()))
+@pytest.mark.parametrize("name", sorted(str(p.relative_to(ROOT)) for p in GENERATED))
 def test_what_is_generated_is_current(name: str) -> None:
     found = (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).is_file() else ""
-    assert found == generate.generated()[ROOT / name], "run 'python docs/generate.py'"
+    assert found == GENERATED[ROOT / name], "run 'python docs/generate.py'"
 
 
 def test_nothing_is_left_of_strategies_that_are_gone() -> None:

@@ -14,7 +14,8 @@ from recbole_atjt.bench.rows import Row
 Column = tuple[str, Callable[[Row], str]]
 
 
-def _figure(row: Row) -> str:
+def figure(row: Row) -> str:
+    """Return mean and standard deviation of a row as text."""
     if row.mean is None:
         return "failed" if row.failed else ""
     return f"{row.mean:.4f}" + ("" if row.deviation is None else f" ± {row.deviation:.4f}")
@@ -165,7 +166,7 @@ def _record_of(row: Row) -> dict[str, object]:
 def _used(rows: Sequence[Row]) -> list[Column]:
     """Return strategy, figure and the columns that say something of a row."""
     used = [column for column in COLUMNS if any(column[1](row) for row in rows)]
-    return [("strategy", lambda row: row.strategy), ("figure", _figure), *used]
+    return [("strategy", lambda row: row.strategy), ("figure", figure), *used]
 
 
 def _fitting(rows: Sequence[Row], width: int) -> tuple[list[Column], list[str]]:

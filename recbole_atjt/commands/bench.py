@@ -29,7 +29,8 @@ prints its table at once. How to write a file and read the table: docs/bench.md.
   --output        file of the finished cells [runs/<name of FILE>.jsonl]
   --jobs          processes; more than one have one thread each [1]
   --LIST          seeds, models, datasets, plants or strategies: restrict FILE's list to some of
-                  its entries; strategies by their labels
+                  its entries; strategies by their labels; those with a comma as a list, such as
+                  --strategies='["wat, strong", none]'
   --retry_failed  make cells again that failed in an earlier call
   --markdown      write the table as Markdown
   --csv           write all figures as CSV
@@ -95,7 +96,7 @@ def _write(given: Arguments, key: str, text: str) -> None:
 
 
 def _restrictions(given: Arguments) -> dict[str, list[Any]]:
-    """Return the entries that lists are restricted to; a plant with commas stands in brackets."""
+    """Return the entries that lists are restricted to; those with commas stand in brackets."""
     found = {}
     for key in LISTS:
         if key in given.values:
