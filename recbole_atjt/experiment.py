@@ -568,6 +568,7 @@ def _describe(
             **learned_weights(weighting.report),
             **(_recognition(trainer, config["seed"]) or {}),
             "epochs": trainer.history,
+            **({"begun": trainer.begun} if trainer.begun else {}),
         }
         suspects = weighting.suspects(SUSPECTS)
         if suspects:

@@ -219,6 +219,29 @@ def test_the_table_warns_of_chance_by_hand() -> None:
     assert "warning" not in comparison(runs[:2])
 
 
+@pytest.mark.parametrize(
+    ("used", "more", "line"),
+    [
+        ([0.0, 0.0], {"noise_items": [{"item": "3", "title": "", "share": 1.0}]}, "found no noise"),
+        ([0.0, 0.25, 0.24], {}, "share of noise 0.240"),
+        (
+            [0.0, 0.25],
+            {"begun": 1, "noise_items": [{"item": "3", "title": "Speed", "share": 1.0}]},
+            "share of noise 0.250, with which training began again in epoch 1; most of it on Speed",
+        ),
+    ],
+)
+def test_the_table_says_what_noise_was_found(
+    used: list[float], more: dict[str, Any], line: str
+) -> None:
+    epochs = [{"epoch": epoch, "weighted_share": share} for epoch, share in enumerate(used)]
+    plain, channel = run_of("none", 1, 0.2), run_of("channel", 1, 0.2)
+    channel = replace(channel, weights={**more, "epochs": epochs})
+    said = " ".join(comparison([plain, channel]).split())
+    assert f"channel: {line}" in said
+    assert ("most of it" in said) is ("begun" in more)
+
+
 def test_every_model_and_dataset_has_a_table_of_its_own() -> None:
     runs = [run_of("none", 1, 0.1), run_of("none", 1, 0.3, model="GRU4Rec")]
     first, second = comparison(runs).split("\n\n")

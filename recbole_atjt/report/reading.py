@@ -30,6 +30,7 @@ _WEIGHTS = _Named(
     {},
     {
         "epochs": [_NUMBERS],
+        "begun": int,
         "true_positive": _NUMBERS,
         "false_positive": _NUMBERS,
         "auroc": float,

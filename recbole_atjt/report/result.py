@@ -32,9 +32,9 @@ class RunResult:
             and ``false_positive`` with mean, variance and count in the last epoch; with a
             ``noise_auroc``, the AUROC of telling them apart by weight, and ``noise_bins``, the
             histogram of raw weights that it is of; where noise has a
-            distribution over items, ``noise_items``, the items held most responsible; with a
-            recogniser, ``original`` and ``replaced`` with mean and variance, and ``auroc``. None
-            in plain training.
+            distribution over items, ``noise_items``, the items held most responsible; where
+            training began again, ``begun``, the epoch; with a recogniser, ``original`` and
+            ``replaced`` with mean and variance, and ``auroc``. None in plain training.
         warnings: What the log warned about.
         checkpoint: File that holds the best model.
         versions: Versions of the packages that matter.

@@ -11,6 +11,9 @@ from recbole_atjt.report.headroom import headrooms
 from recbole_atjt.report.result import RunResult
 from recbole_atjt.report.selection import configurations, difference
 
+#: Figure of an epoch: the share of noise that weights use.
+_SHARE = "weighted_share"
+
 
 def comparison(runs: Sequence[RunResult], width: int | None = None) -> str:
     """Return test metrics of every strategy beside each other, as text; without a test, valid.
@@ -114,14 +117,27 @@ def _chance(by_weighting: dict[str, list[RunResult]], part: str) -> list[str]:
 
 
 def _suspects(by_weighting: dict[str, list[RunResult]]) -> list[str]:
-    """Name the items that a strategy holds most responsible for noise, of its first run."""
+    """Say what noise a strategy found in its first run, and on which items; or that it found none.
+
+    Where weights use none of the share that was found, the training was plain.
+    """
     lines = []
     for name, group in by_weighting.items():
-        items = (group[0].weights or {}).get("noise_items")
-        share = (group[0].weights or {}).get("epochs", [{}])[-1].get("noise_share")
-        if items and share:
-            named = ", ".join(item["title"] or item["item"] for item in items[:5])
-            lines.append(f"{name}: share of noise {share:.3f}; most of it on {named}")
+        weights = group[0].weights or {}
+        used = [each[_SHARE] for each in weights.get("epochs", []) if _SHARE in each]
+        if not used:
+            continue
+        if not any(used):
+            lines.append(
+                f"{name}: found no noise that it could weigh down, and trained as none does"
+            )
+            continue
+        items = weights.get("noise_items", [])
+        named = ", ".join(item["title"] or item["item"] for item in items[:5])
+        begun = weights.get("begun")
+        since = "" if not begun else f", with which training began again in epoch {begun}"
+        most = f"; most of it on {named}" if named else ""
+        lines.append(f"{name}: share of noise {used[-1]:.3f}{since}{most}")
     return lines
 
 

@@ -103,6 +103,11 @@ class DenoisingTrainer(EvaluatingTrainer):
         return self._notes.history
 
     @property
+    def begun(self) -> int:
+        """The epoch with which training began again; 0 where it did not."""
+        return self._begun
+
+    @property
     def progress(self) -> list[dict[str, float]]:
         """Loss and validation score of each epoch, as ``epoch``, ``loss`` and ``valid``."""
         return self._progress.listed()
@@ -394,8 +399,9 @@ class DenoisingTrainer(EvaluatingTrainer):
         self.epoch_seconds = list(record["seconds"])
         self._progress = Progress(dict(record["losses"]), dict(record["scores"]))
         self._notes = EpochNotes(list(record["history"]), list(record["complaints"]))
-        self.epochs += int(record["begun"]) - self._begun
-        self._begun, self._begins_again = int(record["begun"]), bool(record["begins_again"])
+        begun = int(record.get("begun", 0))
+        self.epochs += begun - self._begun
+        self._begun, self._begins_again = begun, bool(record.get("begins_again", False))
 
     def take_up(self, state: TrainingState) -> None:
         """Go on from a state, whose model is loaded and whose loader is there.

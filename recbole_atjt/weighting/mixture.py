@@ -313,7 +313,8 @@ class NoiseMixture(nn.Module):
 
     def conclude(self) -> None:
         """Hold no pairs out any longer, whatever they have told so far."""
-        self.settled.begins_again = self.pairs.active and not bool(self.pairs.released)
+        held = self.pairs.active or bool(self.pairs.ranks.any())
+        self.settled.begins_again = held and not bool(self.pairs.released)
         if self.settled.begins_again:
             self.pairs.released.fill_(1)
             self.settled.take(self.share, last=True)

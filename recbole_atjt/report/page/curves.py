@@ -26,7 +26,7 @@ def training_pictures(block: Block) -> list[Picture]:
             block,
             "loss",
             "Loss of the recommender, mean of each epoch's batches; weights change its scale, so "
-            "compare shapes, not heights.",
+            "compare shapes, not heights. Where training begins again, its curve does.",
             lambda run: _noted(run.progress, "loss"),
             "loss",
         ),
