@@ -84,6 +84,7 @@ class Variant:
         torch.autograd.set_detect_anomaly(self.anomaly)
         Interaction.__getitem__ = self.take_rows
         clock, processor = perf_counter(), process_time()
+        self.trainer._begins_again = False  # epoch by epoch of one training, not by its loop
         self.trainer._train_epoch(self.trainer.loader, 0)
         spent = perf_counter() - clock, process_time() - processor
         self.rounds.append(tuple(each / steps * len(loader) for each in spent))
