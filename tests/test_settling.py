@@ -156,6 +156,18 @@ def test_it_begins_again_where_its_last_epoch_has_asked_for_it(tmp_path: Any) ->
     assert trainer.epoch == 7
 
 
+def test_it_is_validated_like_plain_training_wherever_it_begins_again(tmp_path: Any) -> None:
+    trainer, _ = train(tmp_path, [2], epochs=3, eval_step=2)
+    assert trainer.begun == 4
+    assert [epoch["epoch"] for epoch in trainer.progress] == [0, 1, 2, 4, 5, 6]
+    assert [epoch["epoch"] for epoch in trainer.progress if "valid" in epoch] == [1, 5]
+
+
+def test_it_begins_again_once(tmp_path: Any) -> None:
+    trainer, starts = train(tmp_path, [0, 1, 2, 3, 4])
+    assert (trainer.begun, len(starts)) == (1, 1 + 4)
+
+
 @pytest.mark.parametrize("weighting", ["channel", "atjt"])
 def test_planted_noise_is_found_and_training_begins_again(weighting: str, tmp_path: Any) -> None:
     keys = {"weighting": weighting, "plant": "clickbait:0.4", "user_inter_num_interval": "[20,60]"}

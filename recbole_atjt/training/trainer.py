@@ -178,7 +178,8 @@ class DenoisingTrainer(EvaluatingTrainer):
                     self._conclude()
                 if not self._begins_again:
                     return found
-                self._begin_again(self.epoch + 1)
+                step = max(1, self.eval_step)
+                self._begin_again((self.epoch // step + 1) * step)
         finally:
             self.tensorboard.close()
 
@@ -239,7 +240,7 @@ class DenoisingTrainer(EvaluatingTrainer):
             if self._masking is not None:
                 self._masking.close(epoch_idx)
             self.weighting.end_epoch(epoch_idx)
-            self._begins_again |= self.weighting.begins_again
+            self._ask_for_beginning()
             masked = {} if self._masking is None else {"masked_share": self._masking.share}
             complaint = self._notes.take(epoch_idx, self.weighting, masked)
             if complaint is not None:
@@ -250,7 +251,12 @@ class DenoisingTrainer(EvaluatingTrainer):
         """Let a strategy that holds something back until it knows enough know that this is all."""
         if self.weighting is not None and not self._begins_again:
             self.weighting.conclude()
-            self._begins_again = self.weighting.begins_again
+            self._ask_for_beginning()
+
+    def _ask_for_beginning(self) -> None:
+        """Note whether the strategy wants another beginning, of which there is but one."""
+        may = self._beginning is not None and not self._begun
+        self._begins_again |= may and self.weighting.begins_again
 
     def _begin_again(self, epoch: int) -> None:
         """Let the training that is plain so far be none: all of it begins again with ``epoch``."""
