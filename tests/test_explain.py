@@ -58,7 +58,7 @@ def test_a_key_of_recbole_has_its_default_and_its_readers(
     assert "default 300" in text
     assert "at least 1" in text
     assert "read in recbole/trainer/trainer.py" in text
-    assert "properties/quickstart.yaml: 10" in text
+    assert "properties/quickstart.yaml: 8" in text
     assert "adagrad" in flat(shown(capsys, "--help=learner"))
 
 
