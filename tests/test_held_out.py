@@ -16,6 +16,17 @@ from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.held_out import HeldOutPairs
 
 ITEMS, USERS = 60, 400
+#: A small WideDeep on the busy users of ml-100k.
+WIDE: dict[str, Any] = {
+    "train_batch_size": 512,
+    "learning_rate": 0.01,
+    "mlp_hidden_size": [32],
+    "embedding_size": 16,
+    "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    "user_inter_num_interval": "[60,160]",
+    "item_inter_num_interval": "[20,inf)",
+    "show_progress": False,
+}
 
 
 def clicks(
@@ -207,20 +218,8 @@ def test_pairs_that_were_released_are_trained_on_and_no_longer_watched() -> None
 def test_a_model_that_knows_its_users_begins_again_with_all_pairs(
     weighting: str, tmp_path: Any
 ) -> None:
-    keys = {
-        "weighting": weighting,
-        "plant": "clickbait:0.3",
-        "plant_items": 5,
-        "train_batch_size": 512,
-        "learning_rate": 0.01,
-        "mlp_hidden_size": [32],
-        "embedding_size": 16,
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "user_inter_num_interval": "[60,160]",
-        "item_inter_num_interval": "[20,inf)",
-        "epochs": 12,
-        "show_progress": False,
-    }
+    keys = {**WIDE, "weighting": weighting, "plant": "clickbait:0.3", "plant_items": 5}
+    keys["epochs"] = 12
     ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), tmp_path)
     ready.trainer.fit(ready.train_data, None, verbose=False, saved=False)
     begun = ready.trainer.epochs - 12
@@ -237,17 +236,7 @@ def test_a_model_that_knows_its_users_begins_again_with_all_pairs(
 @pytest.mark.parametrize("epochs", [2, 12])
 def test_where_they_find_nothing_training_is_plain_in_the_end(epochs: int, tmp_path: Any) -> None:
     """Also where it ends before they have told all that they can: it begins again all the same."""
-    keys = {
-        "train_batch_size": 512,
-        "learning_rate": 0.01,
-        "mlp_hidden_size": [32],
-        "embedding_size": 16,
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-        "user_inter_num_interval": "[60,160]",
-        "item_inter_num_interval": "[20,inf)",
-        "epochs": epochs,
-        "show_progress": False,
-    }
+    keys = {**WIDE, "epochs": epochs}
     trained = []
     for weighting in ("none", "channel"):
         config = DenoisingConfig("WideDeep", "ml-100k", None, {**keys, "weighting": weighting})
