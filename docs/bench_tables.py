@@ -4,7 +4,6 @@ A table stands between ``<!-- bench: {file: NAME, ...} -->`` and ``<!-- end of b
 that of ``benchmarks/NAME.yaml`` with the cells of ``benchmarks/results/NAME.jsonl``, as far as they
 are there. What may follow, as in YAML:
 
-* ``cells``: another file's name, in place of ``NAME``,
 * ``models``, ``datasets``, ``plants``, ``strategies``, ``seeds``: entries that it is restricted to,
 * ``columns``: those that are shown, of :data:`SINGLE`; all that say something by default.
 
@@ -42,7 +41,7 @@ def planted(row: Row) -> str:
     if row.plant == NOTHING:
         return "nothing"
     kinds = [part.split(":") for part in row.plant.split(",")]
-    return ", ".join(f"{kind} {float(share):.0%}".replace("%", " %") for kind, share in kinds)
+    return _percent(", ".join(f"{kind} {float(share):.0%}" for kind, share in kinds))
 
 
 def _percent(text: str) -> str:
@@ -103,7 +102,7 @@ def table_of(what: Mapping[str, Any]) -> str:
     """Return the table that a mark asks for, as Markdown."""
     only = {key: listed(what[key]) for key in LISTS if key in what}
     bench = read_bench(BENCHES / f"{what['file']}.yaml", only)
-    lines = read_lines(BENCHES / "results" / f"{what.get('cells', what['file'])}.jsonl")
+    lines = read_lines(BENCHES / "results" / f"{what['file']}.jsonl")
     tables = [bench_rows(bench, lines, metric) for metric in bench.show]
     if len(tables) > 1:
         found = of_several_metrics(tables)
