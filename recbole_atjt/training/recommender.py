@@ -17,6 +17,7 @@ from recbole_atjt.data.clean import Truth
 from recbole_atjt.data.loaders import GroupOf, PairedBatch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.gelu import speed_up_gelu
+from recbole_atjt.host.last_layer import speed_up_last_layer
 from recbole_atjt.host.lookup import speed_up_embeddings
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.noise.planting import planted_truth
@@ -63,6 +64,7 @@ class DenoisingRecommender(AbstractRecommender):
         if weighting is not None:
             refuse_staged(type(recommender), name)
             speed_up_gelu(recommender)
+            speed_up_last_layer(recommender)
             for learning in (recommender, weighting):
                 speed_up_embeddings(learning)
         self.weighting = weighting
