@@ -63,7 +63,8 @@ def test_without_scores_of_all_items_targets_change_histories() -> None:
             return now[row, item]
 
         score = (personal + level)[torch.arange(rows), item]
-        histories.watch(labelled(score, item, swapped=swapped), torch.Generator().manual_seed(step))
+        evidence = labelled(score, item, swapped=swapped)
+        histories.watch(evidence, torch.Generator().manual_seed(step), swaps=step % 8 == 0)
     tail, compared = histories.tail.sum(0)
     assert float(compared) == pytest.approx(5 * rows, rel=0.01)
     assert float(tail / compared) == pytest.approx(0.1, abs=0.02)
@@ -117,8 +118,8 @@ def test_no_target_takes_another_history_of_its_own_user() -> None:
 
     user = torch.tensor([1, 1, 1, 2])
     evidence = labelled(torch.zeros(4), torch.tensor([1, 2, 3, 4]), user, swapped=swapped)
-    for _ in range(9):
-        histories.watch(evidence, torch.Generator().manual_seed(1))
+    for number in range(9):
+        histories.watch(evidence, torch.Generator().manual_seed(1), swaps=number % 8 == 0)
     assert len(asked) == 2
     moved = user[asked[0]] != user
     assert (histories.gap[1:5, 0] > 0).tolist() == moved.tolist()
@@ -130,9 +131,26 @@ def test_a_batch_that_is_not_trained_on_leaves_no_trace() -> None:
     evidence = labelled(
         torch.zeros(4), torch.tensor([1, 2, 3, 4]), all_items=lambda row: torch.zeros(4, ITEMS)
     )
-    histories.watch(evidence, None, learn=False)
+    histories.watch(evidence, None, looks=False)
     assert all(torch.equal(before[name], value) for name, value in histories.state_dict().items())
     assert histories.lift(torch.tensor([1]), torch.tensor([1.0])).item() == pytest.approx(1.0)
+
+
+def test_scores_of_all_items_last_until_they_are_asked_for_again() -> None:
+    histories, asked = RandomHistories(ITEMS), []
+
+    def all_items(row: Tensor) -> Tensor:
+        asked.append(len(row))
+        return torch.full((len(row), ITEMS), float(len(asked)))
+
+    evidence = labelled(torch.zeros(4), torch.tensor([1, 2, 3, 4]), all_items=all_items)
+    lifts = []
+    for number in range(20):
+        histories.watch(evidence, None, looks=number == 0, renews=number % 8 == 0)
+        lifts.append(histories.lift(torch.tensor([1]), torch.tensor([0.0])).item())
+    assert len(asked) == 3
+    assert lifts == [-1.0] * 8 + [-2.0] * 8 + [-3.0] * 4
+    assert histories.tail[1:5, 1].tolist() == [1.0] * 4  # of the one batch that was looked at
 
 
 def test_the_tail_is_counted_by_item() -> None:

@@ -12,6 +12,7 @@ import recbole_atjt
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import load_checkpoint
 from recbole_atjt.errors import AtjtError
+from recbole_atjt.weighting import looking
 from tests.kills import Killed, kill_at, results, same_models
 from tests.runs import fit, settings
 from tests.tiers import fast
@@ -77,6 +78,15 @@ def test_a_run_killed_inside_an_epoch_ends_as_an_unbroken_one(
         runs[0]["config"].pop("checkpoint_steps")
     assert broken == whole
     same_models("whole", "broken")
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 3), (2, 5)])
+@pytest.mark.parametrize("name", ["channel BPR", "atjt BPR"])
+def test_between_the_batches_that_are_looked_at_it_goes_on_as_well(
+    name: str, epoch: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking.Looking, "every", lambda self, part=1.0: 4)
+    test_a_run_killed_inside_an_epoch_ends_as_an_unbroken_one(name, epoch, batch, monkeypatch)
 
 
 def test_an_epoch_is_kept_every_so_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,16 +81,17 @@ class NoiseChannel(MixtureWeighting):
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
-        self.mixture.watch(evidence)
+        looks = self.mixture.watch(evidence)
+        if self.passes(evidence, looks):
+            return self.alike(evidence)
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         ratio = self.mixture.log_lift(evidence.item, log_p)
-        if torch.is_grad_enabled():
-            clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
-            self.mixture.observe(evidence, log_p, clean)
         weights = torch.ones_like(ratio)
         if evidence.epoch >= self.settings.channel_warmup:
             weights = torch.where(click, self.mixture.weight(ratio), 1.0)
-        if torch.is_grad_enabled():
+        if looks:
+            clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
+            self.mixture.observe(evidence, log_p, clean)
             self.mixture.note(clean, weights, click)
         return weights
 

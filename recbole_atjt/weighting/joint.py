@@ -100,14 +100,18 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
-        self.mixture.watch(evidence)
+        learns = self.mixture.watch(evidence) or (self.needs_history and torch.is_grad_enabled())
+        if not learns:
+            self._loss = _no_loss(evidence)
+        if self.passes(evidence, learns):
+            return self.alike(evidence)
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         ratios = self._ratios(evidence, evidence.item, log_p)
         ratio = self._own(ratios.detach(), evidence.group)
         weights = torch.ones_like(ratio)
         if evidence.epoch >= self.settings.atjt_warmup:
             weights = torch.where(click, self.mixture.weight(ratio), 1.0)
-        if torch.is_grad_enabled():
+        if learns:
             clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
             self._learn(evidence, log_p, ratios, clean, click)
             self.mixture.note(clean, weights, click)
@@ -307,3 +311,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             "replaced": {"mean": replaced.mean, "variance": replaced.variance},
             "auroc": self._curve.auroc(),
         }
+
+
+def _no_loss(evidence: Evidence) -> Tensor | None:
+    """Return an ``L^D`` of 0 for a batch that is not learned from; None where none ever is."""
+    shown = evidence.logits is not None or negative_scores(evidence) is not None
+    return evidence.loss.new_zeros(()) if shown and torch.is_grad_enabled() else None

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.held_out import HeldOutPairs
 from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
+from recbole_atjt.weighting.looking import Looking
 from recbole_atjt.weighting.random_histories import TAIL, RandomHistories, compared
 from recbole_atjt.weighting.settling import SettledShare
 
@@ -41,6 +42,9 @@ _LARGEST_EXPONENT = 60.0
 _PARTS = 20
 #: Clicks of the mean posterior that each item's posteriors are filled up with before that.
 _PRIOR_CLICKS = 10.0
+#: Every so many batches, at least, scores under random histories are asked for where weights need
+#: them, and at most where targets change histories for it.
+_OFTEN = 8
 _SEED = 20260
 
 
@@ -94,6 +98,9 @@ class NoiseMixture(nn.Module):
         self.register_buffer("clicks", torch.zeros(len(unigram), dtype=torch.float64))
         self.histories = RandomHistories(len(unigram))
         self.pairs = HeldOutPairs(len(unigram), held_out if learn else 0.0)
+        self.looking = Looking(int(item_frequency.sum()), len(unigram))
+        #: Whether weights may differ from 1 in this epoch.
+        self.weighs = share > 0
         self._generator: torch.Generator | None = None
         self._tables: dict[str, Tensor] = {}  # of items, for the noise and share of that state
         self._tables_of: tuple[int, ...] = ()
@@ -102,19 +109,23 @@ class NoiseMixture(nn.Module):
         """Seed the draws of an epoch, which leave the training's own random numbers alone."""
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
-        self.histories.start()
-        self.pairs.start()
+        self.weighs = bool(self.settled.value > 0)
+        for part in (self.looking, self.histories, self.pairs):
+            part.start()
 
     def in_epoch(self) -> dict[str, Any]:
         """Return where the draws of the epoch are."""
         state = None if self._generator is None else self._generator.get_state()
-        return {"generator": state, "batch": self.histories.batch}
+        scores = self.histories.scores
+        return {"generator": state, "batch": self.looking.batch, "scores": scores}
 
     def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
         """Go on with the draws of an epoch that was started."""
         if self._generator is not None and state["generator"] is not None:
             self._generator.set_state(state["generator"])
-        self.histories.batch = int(state["batch"])
+        self.looking.batch = int(state["batch"])
+        scores = state["scores"]
+        self.histories.scores = None if scores is None else scores.to(self.noise.device)
 
     def draw(self, distribution: Tensor, count: int) -> Tensor:
         """Draw items from a distribution ``[n_items]``, with replacement, ``[count]``."""
@@ -179,16 +190,28 @@ class NoiseMixture(nn.Module):
             self._tables[name] = make()
         return self._tables[name]
 
-    def watch(self, evidence: Evidence) -> None:
-        """Look at a batch before its likelihoods are asked for."""
+    def watch(self, evidence: Evidence) -> bool:
+        """Look at a batch before its likelihoods are asked for.
+
+        Returns:
+            Whether it is one to learn from.
+        """
         learn = self.learn and torch.is_grad_enabled()
         self._shows_kept = evidence.logits is not None
         self.pairs.notice(evidence)
-        if self.pairs.active:
-            if learn:
-                self.pairs.watch(evidence, self._generator)
-            return
-        self.histories.watch(evidence, self._generator, learn)
+        every = self.looking.every(self.pairs.part if self.pairs.active else 1.0)
+        follows = evidence.all_items is None and evidence.swapped is not None
+        between = 1 if follows and not self.pairs.active else every
+        looks = learn and self.looking.looks(between)
+        if not self.pairs.active:
+            number = self.looking.batch
+            renews = not learn or (self.weighs and number % min(every, _OFTEN) == 0)
+            swaps = number % max(every, _OFTEN) == 0
+            self.histories.watch(evidence, self._generator, looks, renews, swaps)
+        elif looks:
+            self.pairs.watch(evidence, self._generator)
+        self.looking.batch += learn
+        return looks
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``.
@@ -299,7 +322,8 @@ class NoiseMixture(nn.Module):
         """
         targets = self.clicks.sum()
         self.settled.begins_again = False
-        if self.learn and float(targets) > 0 and not bool(self.pairs.released):
+        learns = self.learn and not self.looking.rests and not bool(self.pairs.released)
+        if learns and float(targets) > 0:
             noisy = self._noisy_clicks()
             share = noisy.sum() / targets
             if from_posteriors and not self.pairs.active:
@@ -329,8 +353,10 @@ class NoiseMixture(nn.Module):
             self.settled.take(share, self.pairs.release())
             return
         tail, compared = self.histories.tail.sum(0)
-        tested = float(compared) > 0
-        self.settled.learn(share, standard_error(tail, compared) if tested else None)
+        error = standard_error(tail, compared) if float(compared) > 0 else None
+        self.settled.learn(share, error)
+        if error is not None and not bool(self.settled.value > 0):
+            self.looking.found(share, error)
 
     def _noisy_clicks(self) -> Tensor:
         """Return how many clicks on each item are noise, ``[n_items]``.

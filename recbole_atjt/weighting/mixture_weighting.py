@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from recbole_atjt.weighting.base import Evidence, Weighting
@@ -23,6 +24,15 @@ class MixtureWeighting(Weighting):
     def forward(self, evidence: Evidence) -> Tensor:
         """Return the weights of losses, ``[S]``, or ``[B]`` where pairs are held out."""
         return self.mixture.pairs.leave_out(super().forward(evidence), evidence)
+
+    def passes(self, evidence: Evidence, learns: bool) -> bool:
+        """Tell whether a training batch passes unweighed, and with nothing to learn from it."""
+        weighs = self.mixture.weighs and evidence.epoch >= self.warm_up
+        return torch.is_grad_enabled() and not (learns or weighs)
+
+    def alike(self, evidence: Evidence) -> Tensor:
+        """Return weights of 1, ``[S]``."""
+        return torch.ones_like(evidence.loss.detach()[: len(evidence.item)]).float()
 
     def start_epoch(self, epoch: int) -> None:
         """Start an epoch's report and its draws."""

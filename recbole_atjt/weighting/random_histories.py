@@ -22,8 +22,6 @@ _KEPT = 0.9
 _KEPT_OF_ALL = 0.9
 #: Weight of what is held of all items in what is held of one, in draws.
 _PRIOR_DRAWS = 5.0
-#: Every so many batches the batch's targets change histories.
-_EVERY = 8
 
 
 class RandomHistories(nn.Module):
@@ -58,48 +56,57 @@ class RandomHistories(nn.Module):
         self.register_buffer("tail", torch.zeros(n_items, 2, dtype=torch.float64))
         #: Draws of each item in the batch at hand; zeros between batches, so not kept.
         self.register_buffer("_drawn", torch.zeros(n_items, dtype=torch.float64), persistent=False)
-        self.batch = 0
-        self._scores: Tensor | None = None
+        #: Scores of all items under random histories, ``[K, n_items]``, as long as they count.
+        self.scores: Tensor | None = None
         self._targets: tuple[Tensor, Tensor]  # the batch's, and their columns of these scores
 
     def start(self) -> None:
         """Begin an epoch, whose first batch changes histories."""
-        self.batch = 0
+        self.scores = None
         self.tail.zero_()
 
     @torch.no_grad()
     def watch(
-        self, evidence: Evidence, generator: torch.Generator | None, learn: bool = True
+        self,
+        evidence: Evidence,
+        generator: torch.Generator | None,
+        looks: bool = True,
+        renews: bool = True,
+        swaps: bool = True,
     ) -> None:
         """Look at a batch before it is weighed.
 
         Args:
             evidence: The batch.
             generator: Draws the histories.
-            learn: Whether it is a training batch, which is taken in.
+            looks: Whether it is a training batch that is learned from.
+            renews: Whether scores of all items under earlier histories count no longer.
+            swaps: Whether targets change histories where all items are not scored at once.
         """
-        score, self._scores = target_scores(evidence), None
+        score = target_scores(evidence)
         if score is None:
             return
         size, device = len(score), score.device
         if evidence.all_items is not None:
-            row = torch.randint(size, (min(_COMPARED, size),), device=device, generator=generator)
-            self._scores = evidence.all_items(row)
-            self._targets = evidence.item, self._scores.index_select(1, evidence.item)
-        if not learn:
+            if looks or renews or self.scores is None:
+                row = torch.randint(
+                    size, (min(_COMPARED, size),), device=device, generator=generator
+                )
+                self.scores = evidence.all_items(row)
+            self._targets = evidence.item, self.scores.index_select(1, evidence.item)
+        if not looks:
             return
         click = clicked(evidence)
-        if self._scores is not None:
+        if self.scores is not None:
             self._rank(evidence.item, score, click, generator)
             return
         self.follow(evidence.item, score, click)
-        if evidence.swapped is not None and self.batch % _EVERY == 0:
+        if evidence.swapped is not None and swaps:
             row = torch.randperm(size, device=device, generator=generator)
             chosen = click & (evidence.user[row] != evidence.user)
             if bool(chosen.any()):
                 other = evidence.swapped(row)
                 self.compare(evidence.item[chosen], score[chosen], other[chosen])
-        self.batch += 1
 
     def _rank(
         self, item: Tensor, score: Tensor, click: Tensor, generator: torch.Generator | None
@@ -114,9 +121,9 @@ class RandomHistories(nn.Module):
 
     def _under_random(self, item: Tensor) -> Tensor:
         """Return scores of items under the random histories of the batch, ``[K, m]``."""
-        assert self._scores is not None
+        assert self.scores is not None
         known, other = self._targets
-        return other if known is item else self._scores.index_select(1, item)
+        return other if known is item else self.scores.index_select(1, item)
 
     def count(self, item: Tensor, low: Tensor, weight: Tensor | None = None) -> None:
         """Count compared clicks ``[m]``, and whether (or how far) each is in the tail.
@@ -190,7 +197,7 @@ class RandomHistories(nn.Module):
             item: Items, ``[m]``.
             score: Their scores under a history, ``[m]``.
         """
-        if self._scores is not None:
+        if self.scores is not None:
             other = self._under_random(item)
             return score - (torch.logsumexp(other, 0) - math.log(len(other)))
         mean, variance = self._usual(item)
