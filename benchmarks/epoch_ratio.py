@@ -153,12 +153,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="batches of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fast_dropout", action="store_true")
+    parser.add_argument("--at_rest", action="store_true", help="as after two epochs without noise")
     args = parser.parse_args()
     args.data_path = str(Path(args.data_path).resolve())
     chdir(tempfile.mkdtemp())
     logging.getLogger().addHandler(logging.NullHandler())
     names = args.weighting.split(",")
     variants = {name: Variant(*ours(args, name)) for name in ["none", *names]}
+    for name in names if args.at_rest else []:
+        mixture = variants[name].trainer.model.weighting.mixture
+        mixture.looking.quiet.fill_(2)
+        mixture.settled.value.fill_(0.0)
     if find_model(args.model).__module__.startswith("recbole."):
         variants["shipped"] = Variant(*plain(args), anomaly=True, repaired=False)
         variants["plain"] = Variant(*plain(args), repaired=False)

@@ -21,8 +21,9 @@ def _looked(looking: Looking, batches: int, part: float = 1.0) -> list[int]:
     looking.start()
     found = []
     for number in range(batches):
-        if looking.looks(looking.every(part)):
+        if looking.looks:
             found.append(number)
+            looking.apart = looking.every(part)
         looking.batch += 1
     return found
 
@@ -56,7 +57,7 @@ def test_it_rests_after_two_epochs_without_noise() -> None:
     assert looking.rests
 
 
-def _batch(asked: list[int]) -> Evidence:
+def _batch(asked: list[int], epoch: int = 0) -> Evidence:
     """Return clicks that a model of pairs scores, and note when it is asked for all items."""
     score, item = torch.randn(8), torch.randint(1, _ITEMS, (8,))
 
@@ -67,11 +68,12 @@ def _batch(asked: list[int]) -> Evidence:
     pair = score, torch.randn(8)
     loss = functional.softplus(pair[1] - pair[0])
     negative = torch.randint(1, _ITEMS, (8,))
-    return Evidence(loss, torch.arange(8), item, pair=pair, negative=negative, all_items=all_items)
+    more: dict[str, Any] = {"pair": pair, "negative": negative, "all_items": all_items}
+    return Evidence(loss, torch.arange(8), item, epoch=epoch, **more)
 
 
 @pytest.mark.parametrize("name", ["channel", "atjt"])
-def test_batches_between_cost_the_model_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_between_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "_CLICKS", 1)
     strategy: Any = build_weighting({"weighting": name}, torch.full((_ITEMS,), 100))
     every = strategy.mixture.looking.every()
@@ -79,14 +81,31 @@ def test_batches_between_cost_the_model_nothing(name: str, monkeypatch: pytest.M
     asked: list[int] = []
     strategy.start_epoch(0)
     for number in range(2 * every):
-        before = len(asked)
-        weights = strategy(_batch(asked))
-        assert (len(asked) > before) == (number % every == 0)
-        assert torch.equal(weights, torch.ones(8))
+        assert strategy.passes == (number % every != 0)
+        if strategy.passes:
+            strategy.let_pass()
+        else:
+            assert torch.equal(strategy(_batch(asked)), torch.ones(8))
         own = strategy.evidence_loss()
         assert (own is not None) == (name == "atjt")
         assert own is None or (float(own.detach()) > 0) == (number % every == 0)
+    assert len(asked) == 2
     assert float(strategy.mixture.clicks.sum()) == 16
+
+
+@pytest.mark.parametrize("name", ["channel", "atjt"])
+def test_where_weights_are_used_every_batch_is_weighed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "_CLICKS", 1)
+    strategy: Any = build_weighting({"weighting": name}, torch.full((_ITEMS,), 100))
+    asked: list[int] = []
+    strategy.start_epoch(1)
+    for number in range(10):
+        assert not strategy.passes
+        weights = strategy(_batch(asked, epoch=1))
+        assert not torch.equal(weights, torch.ones(8)), number
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("name", ["channel", "atjt"])
@@ -97,8 +116,10 @@ def test_at_rest_the_first_batch_is_for_the_report_alone(name: str) -> None:
     asked: list[int] = []
     strategy.start_epoch(5)
     before = strategy.describe()["noise_share"]
+    assert torch.equal(strategy(_batch(asked)), torch.ones(8))
     for _ in range(4):
-        assert torch.equal(strategy(_batch(asked)), torch.ones(8))
+        assert strategy.passes
+        strategy.let_pass()
     strategy.end_epoch(5)
     assert len(asked) == 1
     assert strategy.describe()["noise_share"] == before

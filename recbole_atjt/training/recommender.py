@@ -109,6 +109,10 @@ class DenoisingRecommender(AbstractRecommender):
         sequences = getattr(interaction, "sequences", None) or rows
         share = Share.of(sequences, rows)
         own = interaction if share.processes == 1 else share.cut(interaction)
+        if share.processes == 1 and weighting.passes:
+            weighting.let_pass()
+            plain: Any = self.recommender.calculate_loss(own)
+            return self._with_extra(weighting, plain, interaction, group)
 
         def weigh(loss: Tensor) -> Tensor:
             with common_numbers():

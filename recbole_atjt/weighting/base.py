@@ -211,6 +211,14 @@ class Weighting(nn.Module):
         """
         return None
 
+    @property
+    def passes(self) -> bool:
+        """Whether the next batch of training passes: weights of 1, and nothing to learn from it."""
+        return False
+
+    def let_pass(self) -> None:
+        """Take note of a batch that passes, which :meth:`weigh` is not asked about."""
+
     def evidence_loss(self) -> Tensor | None:
         """Return the strategy's own loss on the sequences that it has just weighed, scaled.
 

@@ -82,8 +82,6 @@ class NoiseChannel(MixtureWeighting):
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
         looks = self.mixture.watch(evidence)
-        if self.passes(evidence, looks):
-            return self.alike(evidence)
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         ratio = self.mixture.log_lift(evidence.item, log_p)
         weights = torch.ones_like(ratio)

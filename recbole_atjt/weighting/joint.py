@@ -87,6 +87,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             self.mixture.give(self._rate)
         self._curve = Curve()
         self._loss: Tensor | None = None
+        self._has_loss = False  # the last batch that was learned from
 
     def recognize(self, group: int, history: Tensor, target: Tensor) -> Tensor | None:  # type: ignore[override]
         """Return None: without the recommender's likelihood there is nothing to read."""
@@ -101,10 +102,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
         learns = self.mixture.watch(evidence) or (self.needs_history and torch.is_grad_enabled())
-        if not learns:
-            self._loss = _no_loss(evidence)
-        if self.passes(evidence, learns):
-            return self.alike(evidence)
+        self._loss = self._no_loss()
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         ratios = self._ratios(evidence, evidence.item, log_p)
         ratio = self._own(ratios.detach(), evidence.group)
@@ -184,8 +182,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             click: Which are clicks, ``[S]``.
         """
         self.mixture.observe(evidence, log_p, clean)
-        self._loss = None
         drawn = self._drawn(evidence, log_p)
+        self._has_loss = drawn is not None
+        self._loss = None
         if drawn is None:
             return
         item, drawn_log_p, importance, rows = drawn
@@ -258,6 +257,20 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             rows,
         )
 
+    def _no_loss(self) -> Tensor | None:
+        """Return the ``L^D`` of a batch that is not learned from: 0, or None where none ever is."""
+        return self.mixture.share.new_zeros((), dtype=torch.float32) if self._has_loss else None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the next batch passes: recognisers of their own learn from every one."""
+        return super().passes and not self.needs_history
+
+    def let_pass(self) -> None:
+        """Count a batch that passes."""
+        super().let_pass()
+        self._loss = self._no_loss()
+
     def evidence_loss(self) -> Tensor | None:
         """Return ``alpha L^D`` of the sequences that were just weighed (3.4.2)."""
         loss, self._loss = self._loss, None
@@ -270,11 +283,13 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     def in_epoch(self) -> dict[str, Any]:
         """Return what the epoch has gathered so far, where its draws are included."""
-        return {**super().in_epoch(), "curve": self._curve.state()}
+        more = {"curve": self._curve.state(), "has_loss": int(self._has_loss)}
+        return {**super().in_epoch(), **more}
 
     def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
         """Go on inside an epoch that was started."""
         super().go_on_in_epoch(state)
+        self._has_loss = bool(state["has_loss"])
         curve = state["curve"]
         self._curve.load(None if curve is None else curve.to(self.item_frequency.device))
 
@@ -311,9 +326,3 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             "replaced": {"mean": replaced.mean, "variance": replaced.variance},
             "auroc": self._curve.auroc(),
         }
-
-
-def _no_loss(evidence: Evidence) -> Tensor | None:
-    """Return an ``L^D`` of 0 for a batch that is not learned from; None where none ever is."""
-    shown = evidence.logits is not None or negative_scores(evidence) is not None
-    return evidence.loss.new_zeros(()) if shown and torch.is_grad_enabled() else None

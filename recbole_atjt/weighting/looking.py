@@ -34,24 +34,27 @@ class Looking(nn.Module):
         self.register_buffer("quiet", torch.zeros((), dtype=torch.long))
         #: Number of the batch in its epoch that comes next.
         self.batch = 0
+        #: How many batches apart those are that are looked at.
+        self.apart = 1
         #: Whether nothing is learned any more; an epoch's first batch is looked at for its report.
         self.rests = False
 
     def start(self) -> None:
-        """Begin an epoch."""
-        self.batch, self.rests = 0, int(self.quiet) >= _QUIET
+        """Begin an epoch, whose first batch is looked at."""
+        self.batch, self.apart, self.rests = 0, 1, int(self.quiet) >= _QUIET
 
     def every(self, part: float = 1.0) -> int:
-        """Return how many batches apart those are that are looked at.
+        """Return how many batches apart those are in which enough clicks are.
 
         Args:
             part: Part of each batch that is looked at, in (0, 1].
         """
         return max(1, int(self.clicks * part) // self.enough)
 
-    def looks(self, every: int) -> bool:
-        """Tell whether the next batch is looked at, if one of so many is."""
-        return self.batch % every == 0 and not (self.rests and self.batch)
+    @property
+    def looks(self) -> bool:
+        """Whether the next batch is looked at."""
+        return self.batch % self.apart == 0 and not (self.rests and self.batch)
 
     def found(self, share: Tensor, error: Tensor) -> None:
         """Take in an epoch's share and its standard error, scalars."""

@@ -116,14 +116,15 @@ class NoiseMixture(nn.Module):
     def in_epoch(self) -> dict[str, Any]:
         """Return where the draws of the epoch are."""
         state = None if self._generator is None else self._generator.get_state()
+        batch, apart = self.looking.batch, self.looking.apart
         scores = self.histories.scores
-        return {"generator": state, "batch": self.looking.batch, "scores": scores}
+        return {"generator": state, "batch": batch, "apart": apart, "scores": scores}
 
     def go_on_in_epoch(self, state: Mapping[str, Any]) -> None:
         """Go on with the draws of an epoch that was started."""
         if self._generator is not None and state["generator"] is not None:
             self._generator.set_state(state["generator"])
-        self.looking.batch = int(state["batch"])
+        self.looking.batch, self.looking.apart = int(state["batch"]), int(state["apart"])
         scores = state["scores"]
         self.histories.scores = None if scores is None else scores.to(self.noise.device)
 
@@ -201,8 +202,8 @@ class NoiseMixture(nn.Module):
         self.pairs.notice(evidence)
         every = self.looking.every(self.pairs.part if self.pairs.active else 1.0)
         follows = evidence.all_items is None and evidence.swapped is not None
-        between = 1 if follows and not self.pairs.active else every
-        looks = learn and self.looking.looks(between)
+        self.looking.apart = 1 if follows and not self.pairs.active else every
+        looks = learn and self.looking.looks
         if not self.pairs.active:
             number = self.looking.batch
             renews = not learn or (self.weighs and number % min(every, _OFTEN) == 0)

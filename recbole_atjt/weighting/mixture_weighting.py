@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from recbole_atjt.weighting.base import Evidence, Weighting
@@ -20,23 +19,30 @@ class MixtureWeighting(Weighting):
 
     #: Made by the subclass.
     mixture: NoiseMixture
+    _epoch = 0
 
     def forward(self, evidence: Evidence) -> Tensor:
         """Return the weights of losses, ``[S]``, or ``[B]`` where pairs are held out."""
         return self.mixture.pairs.leave_out(super().forward(evidence), evidence)
 
-    def passes(self, evidence: Evidence, learns: bool) -> bool:
-        """Tell whether a training batch passes unweighed, and with nothing to learn from it."""
-        weighs = self.mixture.weighs and evidence.epoch >= self.warm_up
-        return torch.is_grad_enabled() and not (learns or weighs)
+    @property
+    def passes(self) -> bool:
+        """Whether the next batch of training passes: unweighed, with nothing to learn from it."""
+        return self._unweighed and not self.mixture.looking.looks
 
-    def alike(self, evidence: Evidence) -> Tensor:
-        """Return weights of 1, ``[S]``."""
-        return torch.ones_like(evidence.loss.detach()[: len(evidence.item)]).float()
+    @property
+    def _unweighed(self) -> bool:
+        """Whether the weights of this epoch are all exactly 1."""
+        return not self.mixture.weighs or self._epoch < self.warm_up
+
+    def let_pass(self) -> None:
+        """Count a batch that passes."""
+        self.mixture.looking.batch += 1
 
     def start_epoch(self, epoch: int) -> None:
         """Start an epoch's report and its draws."""
         super().start_epoch(epoch)
+        self._epoch = epoch
         self.mixture.start(epoch)
 
     def in_epoch(self) -> dict[str, Any]:
