@@ -23,7 +23,9 @@ CASES: tuple[tuple[str, int, int, int, tuple[str, ...]], ...] = (
     ("GRU4Rec", 256, 4, 3, ()),
     ("WideDeep", 2048, 16, 9, ()),
     ("DCN", 2048, 8, 4, ()),
+    ("DCN", 2048, 48, 3, ("--at_rest",)),
     ("BPR", 2048, 24, 5, ()),
+    ("BPR", 2048, 48, 5, ("--at_rest",)),
 )
 _BASES = ("vs_shipped", "vs_plain", "vs_none")
 
@@ -48,7 +50,7 @@ def main() -> None:
         if only != [""] and model not in only:
             continue
         found = measure(model, batch, steps, rounds, more)
-        label = ", ".join([f"{model}, {batch}", *(each.strip("-") for each in more)])
+        label = ", ".join([f"{model}, {batch}", *(each.strip("-").replace("_", " ") for each in more)])
         for name in ("channel", "atjt"):
             cells = ["{:.2f} ({:.2f})".format(*found[name][base]) for base in _BASES]
             print(f"| {label} | `{name}` | {' | '.join(cells)} |", flush=True)
