@@ -33,9 +33,10 @@ HEADS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def without_fast_gelu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let weighted transformers train with RecBole's own GELU, as plain ones do."""
-    monkeypatch.setattr("recbole_atjt.training.recommender.speed_up_gelu", lambda _: 0)
+def without_fast_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let weighted transformers train with RecBole's own layers, as plain ones do."""
+    for name in ("speed_up_gelu", "speed_up_last_layer"):
+        monkeypatch.setattr(f"recbole_atjt.training.recommender.{name}", lambda _: 0)
 
 
 def parameters(model: str, weighting: str, **keys: Any) -> dict[str, torch.Tensor]:
@@ -49,7 +50,7 @@ def parameters(model: str, weighting: str, **keys: Any) -> dict[str, torch.Tenso
 def test_without_noise_parameters_are_those_of_plain_training(
     weighting: str, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without_fast_gelu(monkeypatch)
+    without_fast_layers(monkeypatch)
     model, keys = HEADS[head]
     plain = parameters(model, "none", **keys)
     found = parameters(model, weighting, **keys, **NOTHING[weighting])
@@ -62,7 +63,7 @@ def test_without_noise_parameters_are_those_of_plain_training(
 def test_every_model_is_trained_as_plain_training_trains_it(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without_fast_gelu(monkeypatch)
+    without_fast_layers(monkeypatch)
     final = {}
     for weighting in ("none", *NOTHING):
         keys = {**pairs.settings_of(model), "epochs": 2, **NOTHING.get(weighting, {})}
@@ -87,7 +88,7 @@ def test_losses_and_metrics_are_recboles_own() -> None:
 
 
 @pytest.mark.parametrize("weighting", NOTHING)
-def test_gelu_in_one_pass_changes_rounding_only(weighting: str) -> None:
+def test_faster_transformers_change_rounding_only(weighting: str) -> None:
     plain = parameters("SASRec", "none")
     found = parameters("SASRec", weighting, **NOTHING[weighting])
     for name, value in plain.items():
