@@ -42,6 +42,11 @@ def test_training_begins_again_once_when_the_share_has_stopped_falling() -> None
     ]
 
 
+def test_a_share_that_may_be_none_is_never_used() -> None:
+    assert learned(0.006, 0.9, 0.26, 0.06, 0.049, 0.048, 0.048) == [(0.0, False)] * 6
+    assert learned(0.006, 0.9, 0.26, 0.06, 0.051)[3] == (0.051, True)
+
+
 def test_a_share_at_the_cap_says_nothing() -> None:
     assert learned(0.006, 0.9, 0.88, 0.87) == [(0.0, False)] * 3
     assert learned(0.006, 0.9, 0.88, 0.87, cap=0.95)[:2] == [(0.0, False), (0.88, True)]

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 #: A share that changes by less than this part of it, from one epoch to the next, has settled.
 _STILL = 0.25
-#: Held-out pairs find smaller shares where there is no noise: items that everybody clicks on do not
-#: depend on their users either.
+#: Smaller shares are found where there is no noise, too: by held-out pairs, since items that
+#: everybody clicks on do not depend on their users either; by clicks that were trained on, where a
+#: model learns slowly.
 _WORTH = 0.05
 
 
@@ -21,7 +22,8 @@ class SettledShare(nn.Module):
     quarter of it away. By then the model has learned the noise, too, and what it makes of it lasts.
     So training begins again from the first parameters, with share and distribution of the noise
     known, and weights use all of it. From then on only an estimate that is no larger counts: a
-    model that begins knows less than the one that the share is from.
+    model that begins knows less than the one that the share is from. A share of less than .05 has
+    come down to where there may be no noise, and training stays plain.
 
     Pairs that are held out tell when they are done (:meth:`take`). Where there is no test, there is
     no bound to wait for, and weights use what two epochs agree upon,
@@ -88,7 +90,7 @@ class SettledShare(nn.Module):
             return
         if not bool(self.begun):
             same = (share - before).abs() <= torch.maximum(_STILL * known, 2 * error)
-            found = same & ~unknown & (known > 2 * error)
+            found = same & ~unknown & (known > 2 * error) & (known >= _WORTH)
             self.begins_again = bool(found)
             self.begun.fill_(int(self.begins_again))
         self.value.copy_(known.masked_fill(self.begun == 0, 0.0))
