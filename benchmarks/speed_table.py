@@ -23,9 +23,9 @@ CASES: tuple[tuple[str, int, int, int, tuple[str, ...]], ...] = (
     ("GRU4Rec", 256, 4, 3, ()),
     ("WideDeep", 2048, 16, 9, ()),
     ("DCN", 2048, 8, 4, ()),
-    ("DCN", 2048, 48, 3, ("--at_rest",)),
+    ("DCN", 2048, 8, 4, ("--at_rest",)),
     ("BPR", 2048, 24, 5, ()),
-    ("BPR", 2048, 48, 5, ("--at_rest",)),
+    ("BPR", 2048, 24, 5, ("--at_rest",)),
 )
 _BASES = ("vs_shipped", "vs_plain", "vs_none")
 
