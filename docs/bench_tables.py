@@ -28,7 +28,7 @@ from recbole_atjt.settings.yaml_values import parse_value
 ROOT = Path(__file__).resolve().parents[1]
 BENCHES = ROOT / "benchmarks"
 _MARKED = re.compile(
-    r"(?P<begin><!-- bench: (?P<what>\{.*?\}) -->\n\n).*?(?P<end>\n\n<!-- end of bench -->)",
+    r"(?P<begin><!-- bench: (?P<what>\{.*?\}) -->\n)(?:(?!<!--).)*(?P<end>\n<!-- end of bench -->)",
     re.DOTALL,
 )
 #: What metrics are called in documents, if not in capitals.
@@ -123,4 +123,4 @@ def asked_in(text: str) -> Iterator[Mapping[str, Any]]:
 def filled(text: str) -> str:
     """Return a document with its tables of benches made anew."""
     tables = iter([table_of(what) for what in asked_in(text)])
-    return _MARKED.sub(lambda found: found["begin"] + next(tables) + found["end"], text)
+    return _MARKED.sub(lambda found: f"{found['begin']}\n{next(tables)}\n{found['end']}", text)

@@ -81,3 +81,11 @@ def test_a_table_is_written_between_its_marks_and_nowhere_else() -> None:
         ["`channel`", "5"],
     ]
     assert tables.filled(after) == after
+
+
+def test_a_mark_with_nothing_in_it_takes_nothing_of_the_next() -> None:
+    mark = "<!-- bench: {file: planted, strategies: [none]} -->\n\n"
+    end = "<!-- end of bench -->\n"
+    made = tables.filled(f"{mark}{end}\nBetween.\n\n{mark}{end}")
+    assert made.count("Between.") == 1
+    assert made.count("| `none` |") == 2 * tables.filled(f"{mark}{end}").count("| `none` |")
