@@ -50,7 +50,8 @@ def main() -> None:
         if only != [""] and model not in only:
             continue
         found = measure(model, batch, steps, rounds, more)
-        label = ", ".join([f"{model}, {batch}", *(each.strip("-").replace("_", " ") for each in more)])
+        kinds = [each.strip("-").replace("_", " ") for each in more]
+        label = ", ".join([f"{model}, {batch}", *kinds])
         for name in ("channel", "atjt"):
             cells = ["{:.2f} ({:.2f})".format(*found[name][base]) for base in _BASES]
             print(f"| {label} | `{name}` | {' | '.join(cells)} |", flush=True)
