@@ -18,6 +18,7 @@ from recbole_atjt.data.known import KnownClicks
 from recbole_atjt.data.windows import WindowBase, WindowColumns, Windows, find_windows, pad
 from recbole_atjt.training.masking import Masking, put_mask
 from recbole_atjt.training.sharing import refuse_alone
+from recbole_atjt.weighting import looking
 from tests.planted import parts_of
 from tests.runs import assemble, fit, settings, train
 from tests.served import serve
@@ -148,6 +149,21 @@ def test_what_is_left_out_is_what_the_strategy_says() -> None:
     masking.close(2)
     assert np.flatnonzero(~columns.base.mask.kept).tolist() == [int(columns.target[3])]
     assert test_data._dataset.inter_feat.interaction.base is columns.base
+
+
+def test_clicks_of_batches_that_pass_are_held_for_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking.Looking, "every", lambda self, part=1.0: 3)
+    said = []
+    plain = Masking.close
+
+    def close(masking: Masking, epoch: int) -> None:
+        said.append(masking.in_epoch())
+        plain(masking, epoch)
+
+    monkeypatch.setattr(Masking, "close", close)
+    trainer = fit(2, weighting="channel", channel_warmup=2, history_mask_below=0.2)
+    assert [bool((each == 1.0).all()) for each in said] == [True, True]
+    assert trainer.history[-1]["masked_share"] == 0.0
 
 
 RESUMED = [CHANNEL, {**CHANNEL, "weighting": "atjt", "atjt_evidence": "likelihood"}]

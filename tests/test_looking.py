@@ -83,7 +83,8 @@ def test_batches_between_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     for number in range(2 * every):
         assert strategy.passes == (number % every != 0)
         if strategy.passes:
-            strategy.let_pass()
+            strategy.let_pass(5)
+            assert torch.equal(strategy.last_clean, torch.ones(5))
         else:
             assert torch.equal(strategy(_batch(asked)), torch.ones(8))
         own = strategy.evidence_loss()
@@ -119,7 +120,7 @@ def test_at_rest_the_first_batch_is_for_the_report_alone(name: str) -> None:
     assert torch.equal(strategy(_batch(asked)), torch.ones(8))
     for _ in range(4):
         assert strategy.passes
-        strategy.let_pass()
+        strategy.let_pass(8)
     strategy.end_epoch(5)
     assert len(asked) == 1
     assert strategy.describe()["noise_share"] == before

@@ -110,7 +110,7 @@ class DenoisingRecommender(AbstractRecommender):
         share = Share.of(sequences, rows)
         own = interaction if share.processes == 1 else share.cut(interaction)
         if share.processes == 1 and weighting.passes:
-            weighting.let_pass()
+            weighting.let_pass(sequences)
             plain: Any = self.recommender.calculate_loss(own)
             return self._with_extra(weighting, plain, interaction, group)
 

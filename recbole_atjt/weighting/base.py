@@ -216,8 +216,13 @@ class Weighting(nn.Module):
         """Whether the next batch of training passes: weights of 1, and nothing to learn from it."""
         return False
 
-    def let_pass(self) -> None:
-        """Take note of a batch that passes, which :meth:`weigh` is not asked about."""
+    def let_pass(self, sequences: int) -> None:
+        """Take note of a batch that passes, which :meth:`weigh` is not asked about.
+
+        Args:
+            sequences: How many it has.
+        """
+        self.last_clean = self.item_frequency.new_ones(sequences, dtype=torch.float32)
 
     def evidence_loss(self) -> Tensor | None:
         """Return the strategy's own loss on the sequences that it has just weighed, scaled.

@@ -266,9 +266,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         """Whether the next batch passes: recognisers of their own learn from every one."""
         return super().passes and not self.needs_history
 
-    def let_pass(self) -> None:
+    def let_pass(self, sequences: int) -> None:
         """Count a batch that passes."""
-        super().let_pass()
+        super().let_pass(sequences)
         self._loss = self._no_loss()
 
     def evidence_loss(self) -> Tensor | None:

@@ -35,8 +35,9 @@ class MixtureWeighting(Weighting):
         """Whether the weights of this epoch are all exactly 1."""
         return not self.mixture.weighs or self._epoch < self.warm_up
 
-    def let_pass(self) -> None:
+    def let_pass(self, sequences: int) -> None:
         """Count a batch that passes."""
+        super().let_pass(sequences)
         self.mixture.looking.batch += 1
 
     def start_epoch(self, epoch: int) -> None:
