@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         print(wrapped(line_of(task, study, trial), width, "", "  "), flush=True)
 
     with _helpers(jobs - 1, given, folder):
-        go_on(study, task, report)
+        go_on(study, task, folder, report)
     if not completed(study):
         raise UsageError(
             f"no trial of {folder} was trained to its end: see its lines, or give more"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from recbole_atjt.tuning.trial import measure
 
 STUDY = "study.db"
 """File of a study in its folder."""
+_LOCK = "study.lock"
 HEARTBEAT, GRACE = 5, 30
 """Seconds between signs of life of a process, and after which a trial without any is made again."""
 #: Trials that must have ended before one is compared with the others, and epochs of each.
@@ -56,6 +59,7 @@ def open_study(task: Task, folder: Path) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", "Heartbeat of storage is supposed")  # trials have it here
     path = folder / STUDY
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,56 +101,106 @@ def open_study(task: Task, folder: Path) -> Any:
     return study
 
 
-def go_on(study: Any, task: Task, report: Callable[[Any, Any], None]) -> None:
+def go_on(study: Any, task: Task, folder: Path, report: Callable[[Any, Any], None]) -> None:
     """Make trials until the study has as many as the task wants.
-
-    Processes that begin a trial at the same moment may make one more each.
 
     Args:
         study: From :func:`open_study`; other processes may work on it, too.
         task: What is studied.
+        folder: The study's.
         report: Called with the study and each trial that ended.
 
     Raises:
         UsageError, TrainingError: Of the last trial, where none succeeds.
     """
-    import optuna
-
     errors: list[AtjtError] = []
-
-    def objective(trial: Any) -> float:
-        # Optuna's thread gives its first sign of life later; who dies before is waited for forever.
-        study._storage.record_heartbeat(trial._trial_id)
-        values = {key: each.suggest(trial, key) for key, each in task.space.items()}
-
-        def after_epoch(epoch: int, score: float) -> None:
-            if not math.isfinite(score):
-                raise TrainingError(f"its validation score is {score}")
-            trial.report(score, epoch)
-            if trial.should_prune():
-                trial.set_user_attr("epochs", epoch + 1)
-                raise optuna.TrialPruned
-
-        try:
-            found = measure(task, values, after_epoch)
-        except AtjtError as error:
-            trial.set_user_attr("error", str(error))
-            errors.append(error)
-            raise
-        trial.set_user_attr("epochs", found.epochs)
-        return found.value
-
     while len(made(study)) < task.trials:
-        if len(made(study)) + len(_running(study)) >= task.trials:  # others make the last ones
+        trial = _begin(study, task, folder)
+        if trial is None:  # others make the last ones
             time.sleep(_WAIT)
-            optuna.storages.fail_stale_trials(study)
-            _fail_unbegun(study)
             continue
-        study.optimize(objective, n_trials=1, catch=(AtjtError,), callbacks=[report])
+        ended = _make(study, trial, task, folder, errors)
+        if ended is not None:
+            report(study, ended)
         if len(errors) >= _HOPELESS and not completed(study):
             break
     if errors and not completed(study):
         raise errors[-1]
+
+
+def _begin(study: Any, task: Task, folder: Path) -> Any:
+    """Return the next trial; None where all that are wanted are made or being made."""
+    import optuna
+
+    with _alone(folder):
+        optuna.storages.fail_stale_trials(study)
+        _fail_unbegun(study)
+        if len(made(study)) + len(_running(study)) >= task.trials:
+            return None
+        trial = study.ask()
+        # Optuna's thread gives its first sign of life later; who dies before is waited for forever.
+        study._storage.record_heartbeat(trial._trial_id)
+        return trial
+
+
+def _make(study: Any, trial: Any, task: Task, folder: Path, errors: list[AtjtError]) -> Any:
+    """Train a trial and return it as it ended; None where others have given it up meanwhile."""
+    import optuna
+    from optuna.storages._heartbeat import get_heartbeat_thread
+
+    states = optuna.trial.TrialState
+
+    def tell(value: float | None, state: Any) -> Any:
+        with _alone(folder):
+            if _given_up(study, trial):
+                return None
+            return study.tell(trial.number, value, state)
+
+    def after_epoch(epoch: int, score: float) -> None:
+        if not math.isfinite(score):
+            raise TrainingError(f"its validation score is {score}")
+        trial.report(score, epoch)
+        if trial.should_prune():
+            trial.set_user_attr("epochs", epoch + 1)
+            raise optuna.TrialPruned
+
+    try:
+        with get_heartbeat_thread(trial._trial_id, study._storage):
+            values = {key: each.suggest(trial, key) for key, each in task.space.items()}
+            try:
+                found = measure(task, values, after_epoch)
+            except AtjtError as error:
+                trial.set_user_attr("error", str(error))
+                errors.append(error)
+                return tell(None, states.FAIL)
+            trial.set_user_attr("epochs", found.epochs)
+        return tell(found.value, states.COMPLETE)
+    except optuna.TrialPruned:
+        return tell(None, states.PRUNED)
+    except RuntimeError:  # Optuna's, where a trial has ended that something is told of
+        if _given_up(study, trial):
+            return None
+        tell(None, states.FAIL)
+        raise
+    except BaseException:
+        tell(None, states.FAIL)
+        raise
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from beginning and ending trials while the block runs.
+
+    SQLite locks no rows: two processes could take one queued trial, or queue one twice.
+    """
+    with (folder / _LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _given_up(study: Any, trial: Any) -> bool:
+    """Return whether another process took this one for dead and queued its trial again."""
+    return bool(study._storage.get_trial(trial._trial_id).state.is_finished())
 
 
 def made(study: Any) -> list[Any]:
