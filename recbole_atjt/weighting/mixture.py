@@ -3,8 +3,8 @@ r"""The noise channel: observed clicks as a mixture of clean ones and of noise w
 .. math:: p_o(y | s) = (1 - e) \, p(y | s) + e \, q(y)
 
 e is the share of noise, q its distribution over items, p the recommender's likelihood. Both e and q
-come from a test of independence that no miscalibration of p can fool, over items in the order of
-their posteriors; where a head allows no such test, from the posteriors alone, by EM.
+come from a test of independence that no miscalibration of p can fool; where a head allows no such
+test, from the posteriors alone, by EM.
 
 Both say how much noise there is at most: what a model has not learned yet looks like noise. So e
 comes down while the model learns, and weights use only what of it has settled
@@ -18,30 +18,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.held_out import HeldOutPairs
 from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
 from recbole_atjt.weighting.looking import Looking
-from recbole_atjt.weighting.random_histories import TAIL, RandomHistories, compared
+from recbole_atjt.weighting.random_histories import RandomHistories, compared
 from recbole_atjt.weighting.settling import SettledShare
+from recbole_atjt.weighting.tail import TAIL, independent, noise_of_items, standard_error
 
 #: Random histories that a target is compared with.
 COMPARED = 128
-#: Clean targets in the tail, as a part of what noise has there; seen on data without noise.
-CLEAN_IN_TAIL = 0.05
 #: Least part of an item's clicks that is taken for clean.
 _LEAST_CLEAN = 0.02
 #: Largest share of noise that a softmax is taken to have learned.
 _MOST_KEPT = 0.95
 #: Keeps an exponential finite.
 _LARGEST_EXPONENT = 60.0
-#: Parts of equally many clicks that items are divided into, in the order of their posteriors.
-_PARTS = 20
-#: Clicks of the mean posterior that each item's posteriors are filled up with before that.
-_PRIOR_CLICKS = 10.0
 #: Every so many batches, at least, scores under random histories are asked for where weights need
 #: them, and at most where targets change histories for it.
 _OFTEN = 8
@@ -362,11 +356,8 @@ class NoiseMixture(nn.Module):
     def _noisy_clicks(self) -> Tensor:
         """Return how many clicks on each item are noise, ``[n_items]``.
 
-        Of clicks that are independent of their history, a tenth is in the tail. Single items have
-        too few clicks to count; so they are put in the order of their mean posteriors and divided
-        into parts, and no part has a smaller share of noise than the part before it. The
-        posteriors say which items are likelier to hold noise, the test how much. Without a test,
-        posteriors say both. Where pairs are held out, these say both.
+        The test of independence says it (:func:`~recbole_atjt.weighting.tail.noise_of_items`), or
+        held-out pairs; without either, the posteriors.
         """
         if self.pairs.active:
             return self.pairs.shares() * self.clicks
@@ -375,17 +366,7 @@ class NoiseMixture(nn.Module):
             return self.mass
         if float(independent(tail.sum(), compared.sum())) <= 0:
             return torch.zeros_like(self.mass)
-        mean = self.mass.sum() / self.clicks.sum()
-        order = ((self.mass + _PRIOR_CLICKS * mean) / (self.clicks + _PRIOR_CLICKS)).argsort()
-        before = compared[order].cumsum(0) - compared[order] / 2
-        part = (before / compared.sum() * _PARTS).long().clamp_max(_PARTS - 1)
-        sums = tail.new_zeros(_PARTS, 2).index_add_(0, part, self.histories.tail[order])
-        filled = sums[:, 1] > 0
-        shares = tail.new_zeros(_PARTS)
-        shares[filled] = _rising(*sums[filled].unbind(1))
-        noisy = torch.zeros_like(self.mass)
-        noisy[order] = shares[part]
-        return noisy * self.clicks
+        return noise_of_items(tail, compared, self.clicks) * self.clicks
 
     def suspects(self, count: int) -> list[tuple[int, float]]:
         """Return the items that q gives most, with their probability under it."""
@@ -393,42 +374,7 @@ class NoiseMixture(nn.Module):
         return list(zip(top.indices.tolist(), top.values.tolist()))
 
 
-def independent(tail: Tensor, compared: Tensor) -> Tensor:
-    """Return the share of clicks that are independent of their history, unclipped.
-
-    Args:
-        tail: Clicks in the tail, any shape.
-        compared: Clicks that were compared, of the same shape.
-    """
-    return (tail / compared / TAIL - CLEAN_IN_TAIL) / (1 - CLEAN_IN_TAIL)
-
-
-def standard_error(tail: Tensor, compared: Tensor) -> Tensor:
-    """Return the standard error of the share that is independent, 0 where nothing was compared.
-
-    Args:
-        tail: Clicks in the tail, any shape; at least one is reckoned with.
-        compared: Clicks that were compared, of the same shape.
-    """
-    count = compared.clamp_min(1.0)
-    part = torch.maximum(tail, torch.ones_like(tail)) / count
-    error = (part * (1 - part).clamp_min(0.0) / count).sqrt() / TAIL / (1 - CLEAN_IN_TAIL)
-    return torch.where(compared > 0, error, torch.zeros_like(error))
-
-
 def _posterior(share: Tensor, ratio: Tensor) -> Tensor:
     """Return :math:`(1-e) c / ((1-e) c + e)` of log-ratios ``ratio = log c``, of their shape."""
     share = share.to(ratio)
     return torch.sigmoid(torch.log1p(-share) - torch.log(share) + ratio)
-
-
-def _rising(tail: Tensor, compared: Tensor) -> Tensor:
-    """Return the shares of parts, none below the one before it, in [0, 1], ``[parts]``.
-
-    Args:
-        tail: Clicks in the tail of each part, ``[parts]``.
-        compared: Clicks that were compared, above 0, ``[parts]``.
-    """
-    found = independent(tail, compared).cpu().numpy()
-    pooled = isotonic_regression(found, weights=compared.cpu().numpy()).x
-    return torch.as_tensor(pooled.clip(0.0, 1.0)).to(tail)

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import clicked, target_scores
+from recbole_atjt.weighting.tail import TAIL
 
-#: A target is in the tail where at most this share of random histories makes it less likely.
-TAIL = 0.1
 #: Random histories that a target is compared with where all items are scored.
 _COMPARED = 32
 #: Scores that differ by less, relatively, are the same.
