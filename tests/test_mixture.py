@@ -168,12 +168,36 @@ def test_without_a_test_the_posteriors_say_how_much() -> None:
 
 
 def test_where_nothing_has_settled_weights_are_exactly_1() -> None:
-    mixture, ratio = build(0.3), torch.tensor([-80.0, 0.0, 80.0])
+    mixture, ratio, item = build(0.3), torch.tensor([-80.0, 0.0, 80.0]), torch.tensor([1, 2, 3])
     expected = [0.7 * math.exp(c) / (0.7 * math.exp(c) + 0.3) for c in ratio.tolist()]
-    assert mixture.weight(ratio).tolist() == pytest.approx(expected, rel=1e-5)
+    assert mixture.weight(item, ratio).tolist() == pytest.approx(expected, rel=1e-5)
     mixture.settled.give(0.0)
-    assert mixture.weight(ratio).tolist() == [1.0, 1.0, 1.0]
+    assert mixture.weight(item, ratio).tolist() == [1.0, 1.0, 1.0]
     assert mixture.posterior(ratio).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_model_that_begins_again_is_weighed_by_items_while_it_warms_up() -> None:
+    """Of items with frequencies f, those whose clicks are e q / f noise weigh the rest of 1."""
+    mixture = build(0.3)
+    mixture.noise.copy_(torch.tensor([0.0, *[0.01] * 5, *[0.15] * 5, 0.2]))
+    mixture.settled.begun.fill_(1)
+    item, ratio = torch.tensor([1, 5, 8]), torch.tensor([80.0, -80.0, 0.0])
+    clean = 1 - 0.3 * mixture.noise[item] / mixture.unigram[item]
+    known = mixture.posterior(ratio).tolist()
+    for warm_up, expected in ((0, known), (1, clean.tolist()), (2, clean.tolist())):
+        mixture.start(0, warm_up)
+        assert mixture.weight(item, ratio).tolist() == pytest.approx(expected, rel=1e-5)
+    mixture.settled.end_epoch()
+    for warm_up, expected in ((1, known), (2, clean.tolist())):
+        mixture.start(1, warm_up)
+        assert mixture.weight(item, ratio).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_before_it_begins_again_nothing_is_weighed_by_items() -> None:
+    mixture = build(0.3)
+    mixture.settled.end_epoch()
+    mixture.start(1, 5)
+    assert not mixture.by_items
 
 
 def test_an_epochs_estimate_is_learned_from_until_training_has_begun_again() -> None:

@@ -29,7 +29,10 @@ class NoiseChannelSettings(DeclaredSettings):
     )
     channel_cap: float = key(0.6, "Largest share of noise, in [0, 1).", within="[0, 1)")
     channel_warmup: int = key(
-        1, "First epochs in which every sequence has weight 1.", within="[0, inf)"
+        1,
+        "First epochs in which every sequence has weight 1, and after training has begun again "
+        "that of its item.",
+        within="[0, inf)",
     )
     channel_smoothing: float = key(
         0.1,
@@ -86,7 +89,7 @@ class NoiseChannel(MixtureWeighting):
         ratio = self.mixture.log_lift(evidence.item, log_p)
         weights = torch.ones_like(ratio)
         if evidence.epoch >= self.settings.channel_warmup:
-            weights = torch.where(click, self.mixture.weight(ratio), 1.0)
+            weights = torch.where(click, self.mixture.weight(evidence.item, ratio), 1.0)
         if looks:
             clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
             self.mixture.observe(evidence, log_p, clean)

@@ -108,7 +108,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         ratio = self._own(ratios.detach(), evidence.group)
         weights = torch.ones_like(ratio)
         if evidence.epoch >= self.settings.atjt_warmup:
-            weights = torch.where(click, self.mixture.weight(ratio), 1.0)
+            weights = torch.where(click, self.mixture.weight(evidence.item, ratio), 1.0)
         if learns:
             clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
             self._learn(evidence, log_p, ratios, clean, click)

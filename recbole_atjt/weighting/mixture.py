@@ -95,15 +95,24 @@ class NoiseMixture(nn.Module):
         self.looking = Looking(int(item_frequency.sum()), len(unigram))
         #: Whether weights may differ from 1 in this epoch.
         self.weighs = share > 0
+        #: Whether they are those of items alone: the model knows nothing of histories yet.
+        self.by_items = False
         self._generator: torch.Generator | None = None
         self._tables: dict[str, Tensor] = {}  # of items, for the noise and share of that state
         self._tables_of: tuple[int, ...] = ()
 
-    def start(self, epoch: int) -> None:
-        """Seed the draws of an epoch, which leave the training's own random numbers alone."""
+    def start(self, epoch: int, warm_up: int = 0) -> None:
+        """Seed the draws of an epoch, which leave the training's own random numbers alone.
+
+        Args:
+            epoch: Its number.
+            warm_up: First epochs, and first after training has begun again, in which a model's
+                likelihood says nothing yet.
+        """
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
         self.weighs = bool(self.settled.value > 0)
+        self.by_items = 1 <= int(self.settled.begun) <= warm_up
         for part in (self.looking, self.histories, self.pairs):
             part.start()
 
@@ -236,13 +245,20 @@ class NoiseMixture(nn.Module):
         """Return the same from the log-ratios of clean clicks and noise, ``[S]``."""
         return _posterior(self.share, ratio)
 
-    def weight(self, ratio: Tensor) -> Tensor:
-        """Return the posterior with the share that has settled; exactly 1 where that is 0, ``[S]``.
+    def weight(self, item: Tensor, ratio: Tensor) -> Tensor:
+        r"""Return the posterior with the share that has settled, ``[S]``; exactly 1 where it is 0.
+
+        While a model that has begun again warms up, its likelihood is that of its first parameters,
+        and would choose the clicks that it is trained on. A click's weight is then what its item
+        says, :math:`(f - e \, q) / f`.
 
         Args:
-            ratio: Log-ratios of clean clicks and noise, ``[S]``.
+            item: Targets, ``[S]``.
+            ratio: Their log-ratios of clean clicks and noise, ``[S]``.
         """
         share = self.settled.value
+        if self.by_items:
+            ratio = (self._log_clean()[item] - self._log_noise()[item]).to(ratio)
         return torch.where(share > 0, _posterior(share, ratio), torch.ones_like(ratio))
 
     def shares(self) -> dict[str, float]:
@@ -316,7 +332,7 @@ class NoiseMixture(nn.Module):
                 given, the test alone says.
         """
         targets = self.clicks.sum()
-        self.settled.begins_again = False
+        self.settled.end_epoch()
         learns = self.learn and not self.looking.rests and not bool(self.pairs.released)
         if learns and float(targets) > 0:
             noisy = self._noisy_clicks()

@@ -44,7 +44,7 @@ class MixtureWeighting(Weighting):
         """Start an epoch's report and its draws."""
         super().start_epoch(epoch)
         self._epoch = epoch
-        self.mixture.start(epoch)
+        self.mixture.start(epoch, self.warm_up)
 
     def in_epoch(self) -> dict[str, Any]:
         """Return what the epoch has gathered so far, where its draws are included."""

@@ -134,7 +134,8 @@ class JointTrainingSettings(RecognitionSettings):
     )
     atjt_warmup: int = key(
         1,
-        "With atjt_evidence: likelihood, first epochs in which every sequence has weight 1.",
+        "With atjt_evidence: likelihood, first epochs in which every sequence has weight 1, and "
+        "after training has begun again that of its item.",
         within="[0, inf)",
     )
 

@@ -44,7 +44,7 @@ class SettledShare(nn.Module):
         self.register_buffer("value", torch.tensor(float(share), dtype=torch.float64))
         #: The estimate of the epoch before, unclipped; at first one that nothing is near to.
         self.register_buffer("before", torch.tensor(2.0, dtype=torch.float64))
-        #: Whether training has begun again.
+        #: The number of the epoch since training has begun again, from 1; 0 where it has not.
         self.register_buffer("begun", torch.zeros((), dtype=torch.long))
         #: Whether training begins again after the epoch that was just learned from.
         self.begins_again = False
@@ -67,6 +67,11 @@ class SettledShare(nn.Module):
         self.begins_again = last
         unused = not last or bool(share < _WORTH)
         self.value.copy_(share.clamp(0.0, self.cap).masked_fill(torch.tensor(unused), 0.0))
+
+    def end_epoch(self) -> None:
+        """Count the epoch that ends."""
+        self.begins_again = False
+        self.begun += self.begun > 0
 
     def counts(self, share: Tensor) -> bool:
         """Tell whether an estimate is to be learned from."""
