@@ -35,7 +35,7 @@ def test_training_begins_again_once_when_the_share_has_stopped_falling() -> None
         (0.0, False),
         (0.0, False),
         (0.0, False),
-        (0.31, True),  # less than a quarter of it less
+        (0.31, True),  # less than a third of it less, and less than half of .31
         (0.29, False),
         (0.29, False),  # a model that begins knows less: its estimate does not count
         (0.28, False),
@@ -53,8 +53,18 @@ def test_a_share_at_the_cap_says_nothing() -> None:
 
 
 def test_a_change_within_two_standard_errors_is_none() -> None:
-    assert learned(0.01, 0.07, 0.052)[1] == (0.052, True)
-    assert learned(0.005, 0.07, 0.052)[1] == (0.0, False)
+    assert learned(0.015, 0.08, 0.052)[1] == (0.052, True)
+    assert learned(0.005, 0.08, 0.052)[1] == (0.0, False)
+
+
+def test_a_share_that_falls_as_fast_as_ever_has_not_settled() -> None:
+    """A model that learns slowly takes less than a third of it away in each epoch."""
+    found = learned(0.006, 0.9, 0.8, 0.58, 0.46, 0.33, 0.26)
+    assert found == [(0.0, False)] * 5 + [(0.26, True)]
+
+
+def test_a_share_has_settled_one_epoch_after_the_cap_at_the_earliest() -> None:
+    assert learned(0.006, 0.9, 0.62, 0.58, 0.55) == [(0.0, False)] * 3 + [(0.55, True)]
 
 
 def test_a_share_within_two_standard_errors_of_0_is_none() -> None:

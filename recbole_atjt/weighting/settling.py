@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-#: A share that changes by less than this part of it, from one epoch to the next, has settled.
-_STILL = 0.25
+#: A share has settled when an epoch takes less than this part of it away,
+_STILL = 1 / 3
+#: and no more than this part of the most that an epoch has taken away.
+_SLOWED = 0.5
 #: Smaller shares are found where there is no noise, too: by held-out pairs, since items that
 #: everybody clicks on do not depend on their users either; by clicks that were trained on, where a
 #: model learns slowly.
@@ -18,12 +20,13 @@ class SettledShare(nn.Module):
 
     A share that was tested on the clicks that a model trains on says how much noise there is at
     most: what the model has not learned yet looks like noise, and the share comes down while it
-    learns. So weights use none of it, and training is plain, until an epoch takes less than a
-    quarter of it away. By then the model has learned the noise, too, and what it makes of it lasts.
-    So training begins again from the first parameters, with share and distribution of the noise
-    known, and weights use all of it. From then on only an estimate that is no larger counts: a
-    model that begins knows less than the one that the share is from. A share of less than .05 has
-    come down to where there may be no noise, and training stays plain.
+    learns. It comes down fast at first, and then slowly, since the model learns the noise by heart,
+    too. So weights use none of it, and training is plain, until an epoch takes less than a third of
+    it away, and at most half of the most that an epoch took. What the model makes of the noise by
+    then lasts. So training begins again from the first parameters, with share and distribution of
+    the noise known, and weights use all of it. From then on only an estimate that is no larger
+    counts: a model that begins knows less than the one that the share is from. A share of less than
+    .05 has come down to where there may be no noise, and training stays plain.
 
     Pairs that are held out tell when they are done (:meth:`take`). Where there is no test, there is
     no bound to wait for, and weights use what two epochs agree upon,
@@ -36,6 +39,7 @@ class SettledShare(nn.Module):
 
     value: Tensor
     before: Tensor
+    fastest: Tensor
     begun: Tensor
 
     def __init__(self, share: float, cap: float) -> None:
@@ -44,6 +48,8 @@ class SettledShare(nn.Module):
         self.register_buffer("value", torch.tensor(float(share), dtype=torch.float64))
         #: The estimate of the epoch before, unclipped; at first one that nothing is near to.
         self.register_buffer("before", torch.tensor(2.0, dtype=torch.float64))
+        #: The most that an epoch has taken away.
+        self.register_buffer("fastest", torch.zeros((), dtype=torch.float64))
         #: The number of the epoch since training has begun again, from 1; 0 where it has not.
         self.register_buffer("begun", torch.zeros((), dtype=torch.long))
         #: Whether training begins again after the epoch that was just learned from.
@@ -94,7 +100,10 @@ class SettledShare(nn.Module):
             self.value.copy_((known - change).clamp_min(0.0).masked_fill(unknown, 0.0))
             return
         if not bool(self.begun):
-            same = (share - before).abs() <= torch.maximum(_STILL * known, 2 * error)
+            fall = before.clamp_max(1.0) - share
+            self.fastest.copy_(torch.maximum(self.fastest, fall))
+            still = (fall <= _STILL * before) & (fall <= _SLOWED * self.fastest)
+            same = (before < self.cap) & (still | (fall.abs() <= 2 * error))
             found = same & ~unknown & (known > 2 * error) & (known >= _WORTH)
             self.begins_again = bool(found)
             self.begun.fill_(int(self.begins_again))
