@@ -16,7 +16,8 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
-KINDS = {"clickbait": "o", "popular": "s"}
+KINDS = {"clickbait": ("o", "-"), "popular": ("s", "--"), "uniform": ("^", ":")}
+"""Marker and line of each kind."""
 COLOURS = {"channel": "#0072b2", "atjt": "#d55e00"}
 
 
@@ -47,10 +48,10 @@ def main() -> int:
                 continue
             panel.plot(
                 *zip(*sorted(points)),
-                marker=KINDS[kind],
+                marker=KINDS[kind][0],
                 markersize=4,
                 linewidth=1,
-                linestyle="-" if kind == "clickbait" else "--",
+                linestyle=KINDS[kind][1],
                 color=COLOURS[strategy],
                 label=f"{strategy}, {kind}",
             )
