@@ -150,10 +150,12 @@ def _make(study: Any, trial: Any, task: Task, folder: Path, errors: list[AtjtErr
 
     states = optuna.trial.TrialState
 
-    def tell(value: float | None, state: Any) -> Any:
+    def tell(state: Any, value: float | None = None, **about: Any) -> Any:
         with _alone(folder):
-            if _given_up(study, trial):
+            if study._storage.get_trial(trial._trial_id).state.is_finished():
                 return None
+            for key, said in about.items():
+                trial.set_user_attr(key, said)
             return study.tell(trial.number, value, state)
 
     def after_epoch(epoch: int, score: float) -> None:
@@ -167,23 +169,19 @@ def _make(study: Any, trial: Any, task: Task, folder: Path, errors: list[AtjtErr
     try:
         with get_heartbeat_thread(trial._trial_id, study._storage):
             values = {key: each.suggest(trial, key) for key, each in task.space.items()}
-            try:
-                found = measure(task, values, after_epoch)
-            except AtjtError as error:
-                trial.set_user_attr("error", str(error))
-                errors.append(error)
-                return tell(None, states.FAIL)
-            trial.set_user_attr("epochs", found.epochs)
-        return tell(found.value, states.COMPLETE)
+            found = measure(task, values, after_epoch)
+        return tell(states.COMPLETE, found.value, epochs=found.epochs)
+    except AtjtError as error:
+        ended = tell(states.FAIL, error=str(error))
+        if ended is not None:
+            errors.append(error)
+        return ended
     except optuna.TrialPruned:
-        return tell(None, states.PRUNED)
-    except RuntimeError:  # Optuna's, where a trial has ended that something is told of
-        if _given_up(study, trial):
+        return tell(states.PRUNED)
+    except BaseException as error:
+        # Optuna answers with a RuntimeError where a trial has ended that something is told of.
+        if tell(states.FAIL) is None and isinstance(error, RuntimeError):
             return None
-        tell(None, states.FAIL)
-        raise
-    except BaseException:
-        tell(None, states.FAIL)
         raise
 
 
@@ -196,11 +194,6 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / _LOCK).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _given_up(study: Any, trial: Any) -> bool:
-    """Return whether another process took this one for dead and queued its trial again."""
-    return bool(study._storage.get_trial(trial._trial_id).state.is_finished())
 
 
 def made(study: Any) -> list[Any]:
