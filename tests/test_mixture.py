@@ -154,7 +154,7 @@ def test_without_noise_the_share_is_0_and_the_distribution_stays() -> None:
     for from_posteriors, expected in ((True, 0.0), (False, 0.3)):
         again = gathered(torch.full((41,), 0.3).double(), torch.zeros(41).double())
         again.update(from_posteriors)
-        assert float(again.share) == pytest.approx(expected, abs=1e-3)
+        assert float(again.share) == pytest.approx(expected, abs=1e-4)
 
 
 def test_without_a_test_the_posteriors_say_how_much() -> None:

@@ -106,8 +106,8 @@ class NoiseMixture(nn.Module):
 
         Args:
             epoch: Its number.
-            warm_up: First epochs, and first after training has begun again, in which a model's
-                likelihood says nothing yet.
+            warm_up: First epochs after training has begun again, in which a model's likelihood
+                says nothing yet.
         """
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
