@@ -12,6 +12,7 @@ from torch.nn import functional
 from recbole_atjt.weighting import looking as looks
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.looking import Looking
+from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.table import build_weighting
 
 _ITEMS = 12
@@ -92,6 +93,20 @@ def test_batches_between_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert own is None or (float(own.detach()) > 0) == (number % every == 0)
     assert len(asked) == 2
     assert float(strategy.mixture.clicks.sum()) == 16
+
+
+def test_while_weights_are_1_the_test_of_independence_alone_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strategy: Any = build_weighting({"weighting": "channel"}, torch.full((_ITEMS,), 100))
+    strategy.start_epoch(0)
+    with monkeypatch.context() as patched:
+        patched.delattr(NoiseMixture, "log_likelihood")
+        assert torch.equal(strategy(_batch([])), torch.ones(8))
+    mixture = strategy.mixture
+    assert float(mixture.clicks.sum()) == float(mixture.histories.tail[:, 1].sum()) == 8
+    strategy.end_epoch(0)
+    assert strategy.describe()["noise_share"] != strategy.settings.channel_share
 
 
 @pytest.mark.parametrize("name", ["channel", "atjt"])

@@ -153,6 +153,7 @@ def test_without_noise_the_share_is_0_and_the_distribution_stays() -> None:
     # Once there, posteriors find none again; the test alone may.
     for from_posteriors, expected in ((True, 0.0), (False, 0.3)):
         again = gathered(torch.full((41,), 0.3).double(), torch.zeros(41).double())
+        again.share.zero_()
         again.update(from_posteriors)
         assert float(again.share) == pytest.approx(expected, abs=1e-4)
 

@@ -85,6 +85,9 @@ class NoiseChannel(MixtureWeighting):
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
         looks = self.mixture.watch(evidence)
+        if looks and self._unweighed and self.mixture.tests_without_likelihood(evidence):
+            self.mixture.count(evidence)
+            return torch.ones(len(evidence.item), device=evidence.loss.device)
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         ratio = self.mixture.log_lift(evidence.item, log_p)
         weights = torch.ones_like(ratio)

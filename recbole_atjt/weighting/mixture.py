@@ -270,6 +270,22 @@ class NoiseMixture(nn.Module):
         self.share.fill_(share)
         self.settled.give(share)
 
+    def tests_without_likelihood(self, evidence: Evidence) -> bool:
+        """Tell whether :meth:`watch` alone finds the noise, so that likelihoods serve weights only.
+
+        Args:
+            evidence: A batch that was watched.
+        """
+        if evidence.logits is not None or target_scores(evidence) is None:
+            return False
+        others = (evidence.all_items, evidence.swapped)
+        return self.pairs.active or any(each is not None for each in others)
+
+    @torch.no_grad()
+    def count(self, evidence: Evidence) -> None:
+        """Count the clicks of a training batch."""
+        self.clicks.index_add_(0, evidence.item, clicked(evidence).double())
+
     @torch.no_grad()
     def observe(self, evidence: Evidence, log_p: Tensor, clean: Tensor) -> None:
         """Gather what a training batch says of the noise.
@@ -279,9 +295,9 @@ class NoiseMixture(nn.Module):
             log_p: Log-likelihoods of its targets, ``[S]``.
             clean: Posteriors of being clean, ``[S]``.
         """
+        self.count(evidence)
         item, counted = evidence.item, clicked(evidence).double()
         self.mass.index_add_(0, item, (1.0 - clean.double()) * counted)
-        self.clicks.index_add_(0, item, counted)
         if evidence.logits is not None:
             rank = self._rank_of_logits(evidence, log_p)
             self.histories.count(item, (rank < TAIL) * counted, counted)
@@ -338,7 +354,7 @@ class NoiseMixture(nn.Module):
             noisy = self._noisy_clicks()
             share = noisy.sum() / targets
             if from_posteriors and not self.pairs.active:
-                share = share * (self.mass.sum() > 0)
+                share = share * (self.share > 0)
             if self.settled.counts(share):
                 self._learn(noisy, share)
             self._keep()
