@@ -29,6 +29,7 @@ _CLEAR = 5.0
 #: It has stopped rising where an epoch adds less than this part to its distance from 1/2.
 _STILL = 0.03
 _ROUNDS = 30
+#: Power of two that hashes stay below.
 _LARGEST = 2**31
 
 
@@ -88,9 +89,9 @@ class HeldOutPairs(nn.Module):
 
     def holds(self, user: Tensor, item: Tensor) -> Tensor:
         """Tell which pairs are held out, of the shape that ``user`` and ``item`` broadcast to."""
-        mixed = (user * 73856093 + item * 19349663) % _LARGEST
+        mixed = (user * 73856093 + item * 19349663) & (_LARGEST - 1)
         for factor in (73244475, 1103515245):
-            mixed = ((mixed >> 15) ^ mixed) * factor % _LARGEST
+            mixed = ((mixed >> 15) ^ mixed).mul_(factor).bitwise_and_(_LARGEST - 1)
         return ((mixed >> 15) ^ mixed) < self.part * _LARGEST
 
     def leave_out(self, weights: Tensor, evidence: Evidence) -> Tensor:
