@@ -5,9 +5,10 @@ that of ``benchmarks/NAME.yaml`` with the cells of ``benchmarks/results/NAME.jso
 are there. What may follow, as in YAML:
 
 * ``models``, ``datasets``, ``plants``, ``strategies``, ``seeds``: entries that it is restricted to,
+* ``metric``: the one that is shown of several; all of the bench by default,
 * ``columns``: those that are shown, of :data:`SINGLE`; all that say something by default.
 
-A bench that shows several metrics has a column for each, and none that compares.
+A table of several metrics has a column for each, and none that compares.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def table_of(what: Mapping[str, Any]) -> str:
     only = {key: listed(what[key]) for key in LISTS if key in what}
     bench = read_bench(BENCHES / f"{what['file']}.yaml", only)
     lines = read_lines(BENCHES / "results" / f"{what['file']}.jsonl")
-    tables = [bench_rows(bench, lines, metric) for metric in bench.show]
+    shown = [what["metric"]] if "metric" in what else bench.show
+    tables = [bench_rows(bench, lines, metric) for metric in shown]
     if len(tables) > 1:
         found = of_several_metrics(tables)
     else:

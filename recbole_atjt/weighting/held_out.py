@@ -170,6 +170,17 @@ class HeldOutPairs(nn.Module):
         self.released.fill_(int(clear & (lift - before < _STILL * lift)))
         return bool(self.released)
 
+    def give_up(self) -> bool:
+        """Train on all pairs from now on, whatever they have told.
+
+        Returns:
+            Whether any were held out until now.
+        """
+        held = (self.active or bool(self.ranks.any())) and not bool(self.released)
+        if held:
+            self.released.fill_(1)
+        return held
+
     @torch.no_grad()
     def shares(self) -> Tensor:
         """Return the share of noise in the clicks on each item, ``[n_items]``."""

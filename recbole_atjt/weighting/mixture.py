@@ -364,10 +364,8 @@ class NoiseMixture(nn.Module):
 
     def conclude(self) -> None:
         """Hold no pairs out any longer, whatever they have told so far."""
-        held = self.pairs.active or bool(self.pairs.ranks.any())
-        self.settled.begins_again = held and not bool(self.pairs.released)
+        self.settled.begins_again = self.pairs.give_up()
         if self.settled.begins_again:
-            self.pairs.released.fill_(1)
             self.settled.take(self.share, last=True)
 
     def _learn(self, noisy: Tensor, share: Tensor) -> None:
