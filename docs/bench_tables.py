@@ -33,7 +33,7 @@ _MARKED = re.compile(
     re.DOTALL,
 )
 #: What metrics are called in documents, if not in capitals.
-_NAMES = {"hit": "Hit"}
+_NAMES = {"hit": "Hit", "recall": "Recall"}
 Column = Callable[[Row], str]
 
 
