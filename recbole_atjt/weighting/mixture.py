@@ -276,15 +276,15 @@ class NoiseMixture(nn.Module):
         Args:
             evidence: A batch that was watched.
         """
-        if evidence.logits is not None or target_scores(evidence) is None:
-            return False
-        others = (evidence.all_items, evidence.swapped)
-        return self.pairs.active or any(each is not None for each in others)
+        ranks = evidence.all_items is not None and target_scores(evidence) is not None
+        return self.pairs.active or ranks
 
     @torch.no_grad()
-    def count(self, evidence: Evidence) -> None:
-        """Count the clicks of a training batch."""
-        self.clicks.index_add_(0, evidence.item, clicked(evidence).double())
+    def count(self, evidence: Evidence) -> Tensor:
+        """Count a training batch's clicks; return which targets are clicks, 1 or 0, ``[S]``."""
+        counted = clicked(evidence).double()
+        self.clicks.index_add_(0, evidence.item, counted)
+        return counted
 
     @torch.no_grad()
     def observe(self, evidence: Evidence, log_p: Tensor, clean: Tensor) -> None:
@@ -295,8 +295,7 @@ class NoiseMixture(nn.Module):
             log_p: Log-likelihoods of its targets, ``[S]``.
             clean: Posteriors of being clean, ``[S]``.
         """
-        self.count(evidence)
-        item, counted = evidence.item, clicked(evidence).double()
+        item, counted = evidence.item, self.count(evidence)
         self.mass.index_add_(0, item, (1.0 - clean.double()) * counted)
         if evidence.logits is not None:
             rank = self._rank_of_logits(evidence, log_p)
