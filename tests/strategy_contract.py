@@ -17,6 +17,7 @@ from torch import Tensor
 from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.neighbors import Clicks
 from recbole_atjt.weighting.table import build_weighting
 from tests.runs import SMALL_RECOGNIZER, fit
 
@@ -41,6 +42,9 @@ class Subject:
         config = {**SMALL_RECOGNIZER, **self.keys, "weighting": self.weighting}
         built = build_weighting(config, torch.arange(ITEMS))
         assert built is not None
+        if built.reads_clicks:
+            seen = evidence(rows=3 * ROWS)
+            built.meet(Clicks(seen.user // 3, seen.item))
         return built.train()
 
 

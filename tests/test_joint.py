@@ -14,6 +14,7 @@ from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from recbole_atjt.weighting.likelihood_recognizer import weighted_recognition_loss
+from recbole_atjt.weighting.neighbors import Clicks
 from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining
 from recbole_atjt.weighting.table import build_weighting
 
@@ -63,6 +64,42 @@ def test_at_its_start_it_weighs_as_the_channel_does() -> None:
     assert channel is not None
     channel.start_epoch(0)
     assert torch.allclose(build()(seen), channel(seen), atol=1e-6)
+
+
+def in_a_row(seen: Evidence, users: int = 8) -> tuple[Evidence, Clicks]:
+    """Return evidence whose sequences are clicks of a few users, and these clicks."""
+    user = torch.arange(len(seen.item)) * users // len(seen.item)
+    return replace(seen, user=user), Clicks(user, seen.item)
+
+
+def test_neighbours_are_read_beside_the_likelihood() -> None:
+    seen, clicks = in_a_row(softmax_evidence())
+    alone, met = build(atjt_noise_rate=0.25), build(atjt_noise_rate=0.25)
+    met.meet(clicks)
+    first, found = alone(seen), met(seen)
+    assert not torch.equal(found, first)
+    log_p = alone.mixture.log_likelihood(seen)
+    assert met._neighbors is not None
+    near = met._neighbors.log_ratio(seen.user, seen.item)
+    ratio = alone._own(alone._ratios(seen, seen.item, log_p), 0)
+    expected = alone.mixture.posterior(alone.mixture.pooled(seen.item, ratio, near))
+    assert torch.allclose(found, expected)
+    assert torch.allclose(met.clean_probability(seen, found), expected)
+
+
+def test_of_clicks_that_it_has_not_met_the_likelihood_speaks() -> None:
+    seen, clicks = in_a_row(softmax_evidence())
+    alone, met = build(atjt_noise_rate=0.25), build(atjt_noise_rate=0.25)
+    met.meet(Clicks(clicks.user + 100, clicks.item))
+    assert torch.equal(met(seen), alone(seen))
+    met.meet(clicks, others=True)
+    assert not torch.equal(met(seen), alone(seen))
+
+
+def test_it_reads_no_clicks_where_it_reads_the_likelihood_alone() -> None:
+    assert build().reads_clicks
+    assert build(atjt_recognizer_reads="all").reads_clicks
+    assert not build(atjt_recognizer_reads="likelihood").reads_clicks
 
 
 def test_the_odds_of_an_original_by_hand() -> None:

@@ -11,6 +11,7 @@ from recbole.data.dataloader import UserDataLoader
 from scipy.special import expit, logit
 
 from recbole_atjt.assembly import Assembled, assemble_on
+from recbole_atjt.data.clicks import clicks_in_order
 from recbole_atjt.data.loaders import PhaseLoader
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.plain import with_values
@@ -20,6 +21,7 @@ from recbole_atjt.randomness import kept
 from recbole_atjt.scoring.folds import Fold
 from recbole_atjt.scoring.users import reads_users
 from recbole_atjt.training.trainer import DenoisingTrainer
+from recbole_atjt.weighting.neighbors import Clicks
 
 #: Epochs that count at least: the loss on validation is flat at first, and its minimum chance.
 LEAST_EPOCHS = 5
@@ -116,6 +118,9 @@ class Judge:
         self._plan = [(groups, torch.arange(len(fold.judged)))]
         if in_sample:
             self._plan = [([group], train.rows[group]) for group in groups]
+        elif self.weighting.reads_clicks:
+            judged = Clicks(*clicks_in_order(fold.batches._dataset))
+            self.weighting.meet(judged, others=True)
         self._order = torch.Generator().manual_seed(trainer.config["seed"])
         self._pending = np.zeros((3, len(fold.judged)))
         #: Mean probability of noise in the latest epoch.

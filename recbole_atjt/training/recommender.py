@@ -14,6 +14,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from torch import Tensor, nn
 
 from recbole_atjt.data.clean import Truth
+from recbole_atjt.data.clicks import clicks_in_order
 from recbole_atjt.data.loaders import GroupOf, PairedBatch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.host.gelu import speed_up_gelu
@@ -29,6 +30,7 @@ from recbole_atjt.seam.representation import Representations
 from recbole_atjt.seam.scores import Scores
 from recbole_atjt.training.streams import common_numbers
 from recbole_atjt.weighting.base import Evidence, Judgement, Weighting
+from recbole_atjt.weighting.neighbors import Clicks
 from recbole_atjt.weighting.table import build_weighting, weighting_of
 
 
@@ -78,6 +80,8 @@ class DenoisingRecommender(AbstractRecommender):
         self.n_items = dataset.item_num
         if weighting is not None and weighting.needs_history:
             self._require_history(dataset, name)
+        if weighting is not None and weighting.reads_clicks:
+            weighting.meet(Clicks(*clicks_in_order(dataset)))
         self._others = OtherHistories(recommender, dataset)
         self._views: Representations | None = None
         if weighting is not None and weighting.needs_representation:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_atjt.settings.declared import DeclaredSettings
+from recbole_atjt.weighting.neighbors import Clicks
 from recbole_atjt.weighting.report import EpochReport
 
 #: The mean weight should stay inside; outside, weights have collapsed or do not weigh.
@@ -117,6 +118,8 @@ class Weighting(nn.Module):
     needs_history = False
     #: The strategy reads ``Evidence.representation`` and ``Evidence.item_embedding``.
     needs_representation = False
+    #: The strategy takes note of all training clicks (:meth:`meet`).
+    reads_clicks = False
     #: Config key that names the validation metric which the strategy learns from by
     #: :meth:`receive_reward`; empty where it learns from none.
     reward_key: ClassVar[str] = ""
@@ -273,6 +276,14 @@ class Weighting(nn.Module):
     def phases(self, epoch: int) -> list[int]:
         """Return the groups that an epoch walks through, in order, unless it mixes them."""
         return list(range(self.groups))
+
+    def meet(self, clicks: Clicks, others: bool = False) -> None:
+        """Take note of the training clicks; called once, before the training, if it reads them.
+
+        Args:
+            clicks: All of them, of all groups.
+            others: Whether they are those of users that it will judge and is not trained on.
+        """
 
     def prepare(self, sequences: Callable[[], Iterable[tuple[int, Tensor, Tensor]]]) -> None:
         """Train what must be trained before the recommender; called once by the trainer.

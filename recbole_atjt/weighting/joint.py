@@ -17,6 +17,7 @@ from recbole_atjt.weighting.likelihood_recognizer import (
 )
 from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.mixture_weighting import MixtureWeighting
+from recbole_atjt.weighting.neighbors import Clicks, Neighbors
 from recbole_atjt.weighting.recognition import (
     AuxiliaryTaskJointTraining,
     JointTrainingSettings,
@@ -78,6 +79,8 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     def __init__(self, settings: JointTrainingSettings, item_frequency: Tensor) -> None:
         super().__init__(settings, item_frequency)
         self.needs_history = settings.atjt_recognizer_reads == "all"
+        self.reads_clicks = settings.atjt_recognizer_reads != "likelihood"
+        self._neighbors: Neighbors | None = None
         rate = settings.atjt_noise_rate
         self._rate = None if isinstance(rate, str) else rate
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
@@ -99,6 +102,13 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             LikelihoodRecognizer(self._fresh() if reads_all else None) for _ in range(self.groups)
         )
 
+    def meet(self, clicks: Clicks, others: bool = False) -> None:
+        """Let neighbours in these clicks speak, or speak of these."""
+        if self._neighbors is None or not others:
+            self._neighbors = Neighbors(clicks, len(self.item_frequency))
+        else:
+            self._neighbors.know(clicks)
+
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
         learns = self.mixture.watch(evidence) or (self.needs_history and torch.is_grad_enabled())
@@ -107,13 +117,20 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         ratios = self._ratios(evidence, evidence.item, log_p)
         ratio = self._own(ratios.detach(), evidence.group)
         weights = torch.ones_like(ratio)
-        if evidence.epoch >= self.settings.atjt_warmup:
-            weights = torch.where(click, self.mixture.weight(evidence.item, ratio), 1.0)
+        if evidence.epoch >= self.settings.atjt_warmup and self.mixture.weighs:
+            near = self._near(evidence)
+            weights = torch.where(click, self.mixture.weight(evidence.item, ratio, near), 1.0)
         if learns:
             clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
             self._learn(evidence, log_p, ratios, clean, click)
             self.mixture.note(clean, weights, click)
         return weights
+
+    def _near(self, evidence: Evidence) -> Tensor | None:
+        """Return what the neighbours of targets say, ``[S]``; None where none were met."""
+        if self._neighbors is None:
+            return None
+        return self._neighbors.log_ratio(evidence.user, evidence.item)
 
     def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
         """Return the posterior of being clean, with the share as it was learned, ``[S]``."""
@@ -121,6 +138,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             return weights
         log_p = self.mixture.log_likelihood(evidence)
         ratio = self._own(self._ratios(evidence, evidence.item, log_p), evidence.group)
+        near = self._near(evidence)
+        if near is not None:
+            ratio = self.mixture.pooled(evidence.item, ratio, near)
         return torch.where(clicked(evidence), self.mixture.posterior(ratio), 1.0)
 
     def normalize(self, weights: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ COMPARED = 128
 _LEAST_CLEAN = 0.02
 #: Largest share of noise that a softmax is taken to have learned.
 _MOST_KEPT = 0.95
+#: What the likelihood of a model that was trained on a click says beside its neighbours.
+_LIKELIHOOD_PART = 0.5
 #: Keeps an exponential finite.
 _LARGEST_EXPONENT = 60.0
 #: Every so many batches, at least, scores under random histories are asked for where weights need
@@ -245,7 +247,7 @@ class NoiseMixture(nn.Module):
         """Return the same from the log-ratios of clean clicks and noise, ``[S]``."""
         return _posterior(self.share, ratio)
 
-    def weight(self, item: Tensor, ratio: Tensor) -> Tensor:
+    def weight(self, item: Tensor, ratio: Tensor, near: Tensor | None = None) -> Tensor:
         r"""Return the posterior with the share that has settled, ``[S]``; exactly 1 where it is 0.
 
         While a model that has begun again warms up, its likelihood is that of its first parameters,
@@ -255,11 +257,39 @@ class NoiseMixture(nn.Module):
         Args:
             item: Targets, ``[S]``.
             ratio: Their log-ratios of clean clicks and noise, ``[S]``.
+            near: What their neighbours say, see :meth:`pooled`; None for nothing.
         """
         share = self.settled.value
         if self.by_items:
-            ratio = (self._log_clean()[item] - self._log_noise()[item]).to(ratio)
+            ratio = self._of_item(item, ratio)
+        if near is not None:
+            ratio = self.pooled(item, ratio, near)
         return torch.where(share > 0, _posterior(share, ratio), torch.ones_like(ratio))
+
+    def _of_item(self, item: Tensor, like: Tensor) -> Tensor:
+        r"""Return :math:`\log f_c - \log q` of targets, ``[S]``, as ``like``."""
+        return (self._log_clean()[item] - self._log_noise()[item]).to(like)
+
+    def pooled(self, item: Tensor, ratio: Tensor, near: Tensor) -> Tensor:
+        r"""Return log-ratios with what neighbours in other users' clicks say, ``[S]``.
+
+        Observed clicks on y are noise by :math:`e_y = e \, q / f`, so that of the ratio
+        :math:`p_o / f` of clicks with such neighbours :math:`(p_o / f - e_y) / (1 - e_y)` is that
+        of clean ones. It takes the place of half of what the likelihood says beyond the item: a
+        model that was trained on a click believes it, clean or not.
+
+        Args:
+            item: Targets, ``[S]``.
+            ratio: Their log-ratios by the likelihood, ``[S]``.
+            near: :math:`\log p_o(y | neighbours) - \log f(y)`, NaN where nothing is known, ``[S]``.
+        """
+        noisy = (self.share * self.noise / self.unigram.clamp_min(1e-30))[item].to(ratio)
+        noisy = noisy.clamp_max(1 - _LEAST_CLEAN)
+        clean = (near.to(ratio).exp() - noisy) / (1 - noisy)
+        of_item = self._of_item(item, ratio)
+        said = of_item + _LIKELIHOOD_PART * (ratio - of_item)
+        told = said + clean.clamp_min(_LEAST_CLEAN).log()
+        return torch.where(near.isnan(), ratio, told)
 
     def shares(self) -> dict[str, float]:
         """Return the share of noise, and what of it has settled and weights use from now on."""

@@ -16,7 +16,7 @@ from recbole_atjt.weighting.recognizer import ATTENTIONS, LAST_LAYERS, NoiseReco
 SCHEDULES = ("interleaved", "paper")
 NORMALIZATIONS = ("none", "mean", "posterior")
 EVIDENCE = ("own", "likelihood")
-READINGS = ("likelihood", "all")
+READINGS = ("likelihood", "neighbors", "all")
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,10 @@ class JointTrainingSettings(RecognitionSettings):
         choices=EVIDENCE,
     )
     atjt_recognizer_reads: str = key(
-        "likelihood",
-        "With atjt_evidence: likelihood, whether the recognisers read the likelihood alone "
-        "(likelihood) or history and target beside it (all).",
+        "neighbors",
+        "With atjt_evidence: likelihood, what the recognisers read: the likelihood alone "
+        "(likelihood), the clicks beside the target's in other users' histories, too (neighbors), "
+        "or history and target by embeddings of their own beside both (all).",
         choices=READINGS,
     )
     atjt_noise_rate: float | str = key(
