@@ -1,4 +1,4 @@
-"""ATJT whose recognisers read the recommender's likelihood."""
+"""ATJT whose recognisers read the recommender's likelihood, and other users' clicks beside it."""
 
 from __future__ import annotations
 
@@ -44,6 +44,10 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     A recogniser without that floor would have to explain noise by fitting clean clicks less. The
     weight is the posterior :math:`P(clean | s, y) = (1-e) e^c / ((1-e) e^c + e)`.
+
+    A second reading says how often the click's item stands near its neighbours in other users'
+    clicks (:class:`~recbole_atjt.weighting.neighbors.Neighbors`). It takes the place of half of
+    what the likelihood says beyond the item.
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.

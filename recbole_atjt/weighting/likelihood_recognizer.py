@@ -12,14 +12,14 @@ from recbole_atjt.weighting.recognizer import DenseLayer, NoiseRecognizer
 class LikelihoodRecognizer(nn.Module):
     r"""Tell original targets from drawn ones by what the recommender itself says of them.
 
-    .. math:: c(s, y) = a \, (\log p(y|s) - \log q(y)) + b + h(s, y)
+    .. math:: c(s, y) = a \, (\log p(y|s) - \log q(y)) + b + o(s, y)
 
     is how much likelier a clean click on y is than noise there. With a = 1 and b = 0 that is the
-    recommender's own word; the recogniser learns how far it is off. It starts from there; h, where
+    recommender's own word; the recogniser learns how far it is off. It starts from there; o, where
     there is one, starts from 0.
 
     Args:
-        own: A recogniser with embeddings of its own that gives h; None for none.
+        own: A recogniser with embeddings of its own that gives o; None for none.
     """
 
     def __init__(self, own: NoiseRecognizer | None = None) -> None:
