@@ -207,3 +207,12 @@ def test_neighbours_alone_give_the_share_that_is_no_noise() -> None:
     ratio, near = made._of_item(item, torch.zeros(1)), torch.tensor([math.log(3.0)])
     found = made.posterior(made.pooled(item, ratio, near))
     assert found.item() == pytest.approx(1 - 0.2 * 0.25 / (1.5 / 5.5) / 3, rel=1e-5)
+
+
+def test_the_regression_finds_known_factors() -> None:
+    drawn = np.random.default_rng(0)
+    features = np.stack((np.ones(20_000), 3 + 2 * drawn.random(20_000), drawn.normal(size=20_000)))
+    known = np.array([-4.0, 1.0, 0.5])
+    label = (drawn.random(20_000) < 1 / (1 + np.exp(-known @ features))).astype(float)
+    found = neighbors._regressed(features.T, label)
+    assert found == pytest.approx(known, abs=0.2)
