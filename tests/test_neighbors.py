@@ -209,6 +209,15 @@ def test_neighbours_alone_give_the_share_that_is_no_noise() -> None:
     assert found.item() == pytest.approx(1 - 0.2 * 0.25 / (1.5 / 5.5) / 3, rel=1e-5)
 
 
+def test_of_an_item_that_is_mostly_noise_half_is_reckoned_with() -> None:
+    """What neighbours say of it would be their error, divided by how little is clean."""
+    made = mixture(0.9)
+    item, near = torch.tensor([1]), torch.tensor([math.log(1.5)])
+    ratio = made._of_item(item, torch.zeros(1))
+    found = made.pooled(item, ratio, near) - ratio
+    assert found.item() == pytest.approx(math.log((1.5 - 0.5) / 0.5), rel=1e-5)
+
+
 def test_the_regression_finds_known_factors() -> None:
     drawn = np.random.default_rng(0)
     features = np.stack((np.ones(20_000), 3 + 2 * drawn.random(20_000), drawn.normal(size=20_000)))

@@ -36,6 +36,9 @@ _LEAST_CLEAN = 0.02
 _MOST_KEPT = 0.95
 #: What the likelihood of a model that was trained on a click says beside its neighbours.
 _LIKELIHOOD_PART = 0.5
+#: Share of noise of an item's clicks, at most, that is reckoned with there: beside more of it what
+#: neighbours say of the clean ones would be their error, many times over.
+_MOST_OF_ITEM = 0.5
 #: Keeps an exponential finite.
 _LARGEST_EXPONENT = 60.0
 #: Every so many batches, at least, scores under random histories are asked for where weights need
@@ -284,7 +287,7 @@ class NoiseMixture(nn.Module):
             near: :math:`\log p_o(y | neighbours) - \log f(y)`, NaN where nothing is known, ``[S]``.
         """
         noisy = (self.share * self.noise / self.unigram.clamp_min(1e-30))[item].to(ratio)
-        noisy = noisy.clamp_max(1 - _LEAST_CLEAN)
+        noisy = noisy.clamp_max(_MOST_OF_ITEM)
         clean = (near.to(ratio).exp() - noisy) / (1 - noisy)
         of_item = self._of_item(item, ratio)
         said = of_item + _LIKELIHOOD_PART * (ratio - of_item)
