@@ -44,7 +44,7 @@ class Subject:
         assert built is not None
         if built.reads_clicks:
             seen = evidence(rows=3 * ROWS)
-            built.meet(Clicks(seen.user // 3, seen.item))
+            built.meet(lambda: Clicks(seen.user // 3, seen.item))
         return built.train()
 
 

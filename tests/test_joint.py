@@ -75,7 +75,7 @@ def in_a_row(seen: Evidence, users: int = 8) -> tuple[Evidence, Clicks]:
 def test_neighbours_are_read_beside_the_likelihood() -> None:
     seen, clicks = in_a_row(softmax_evidence())
     alone, met = build(atjt_noise_rate=0.25), build(atjt_noise_rate=0.25)
-    met.meet(clicks)
+    met.meet(lambda: clicks)
     first, found = alone(seen), met(seen)
     assert not torch.equal(found, first)
     log_p = alone.mixture.log_likelihood(seen)
@@ -90,9 +90,9 @@ def test_neighbours_are_read_beside_the_likelihood() -> None:
 def test_of_clicks_that_it_has_not_met_the_likelihood_speaks() -> None:
     seen, clicks = in_a_row(softmax_evidence())
     alone, met = build(atjt_noise_rate=0.25), build(atjt_noise_rate=0.25)
-    met.meet(Clicks(clicks.user + 100, clicks.item))
+    met.meet(lambda: Clicks(clicks.user + 100, clicks.item))
     assert torch.equal(met(seen), alone(seen))
-    met.meet(clicks, others=True)
+    met.meet(lambda: clicks, others=True)
     assert not torch.equal(met(seen), alone(seen))
 
 

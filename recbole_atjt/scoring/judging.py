@@ -119,8 +119,8 @@ class Judge:
         if in_sample:
             self._plan = [([group], train.rows[group]) for group in groups]
         elif self.weighting.reads_clicks:
-            judged = Clicks(*clicks_in_order(fold.batches._dataset))
-            self.weighting.meet(judged, others=True)
+            held_out = fold.batches._dataset
+            self.weighting.meet(lambda: Clicks(*clicks_in_order(held_out)), others=True)
         self._order = torch.Generator().manual_seed(trainer.config["seed"])
         self._pending = np.zeros((3, len(fold.judged)))
         #: Mean probability of noise in the latest epoch.

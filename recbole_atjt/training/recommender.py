@@ -81,7 +81,7 @@ class DenoisingRecommender(AbstractRecommender):
         if weighting is not None and weighting.needs_history:
             self._require_history(dataset, name)
         if weighting is not None and weighting.reads_clicks:
-            weighting.meet(Clicks(*clicks_in_order(dataset)))
+            weighting.meet(lambda: Clicks(*clicks_in_order(dataset)))
         self._others = OtherHistories(recommender, dataset)
         self._views: Representations | None = None
         if weighting is not None and weighting.needs_representation:

@@ -277,11 +277,11 @@ class Weighting(nn.Module):
         """Return the groups that an epoch walks through, in order, unless it mixes them."""
         return list(range(self.groups))
 
-    def meet(self, clicks: Clicks, others: bool = False) -> None:
-        """Take note of the training clicks; called once, before the training, if it reads them.
+    def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
+        """Take note of the training clicks; called before the training, if it reads them.
 
         Args:
-            clicks: All of them, of all groups.
+            clicks: Gives all of them, of all groups, sorted when it is called.
             others: Whether they are those of users that it will judge and is not trained on.
         """
 

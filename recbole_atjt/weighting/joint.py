@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -84,7 +84,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         super().__init__(settings, item_frequency)
         self.needs_history = settings.atjt_recognizer_reads == "all"
         self.reads_clicks = settings.atjt_recognizer_reads != "likelihood"
-        self._neighbors: Neighbors | None = None
+        self._clicks: Callable[[], Clicks] | None = None
+        self._others: Callable[[], Clicks] | None = None
+        self._neighbors: Neighbors | None = None  # made of these when they are asked first
         rate = settings.atjt_noise_rate
         self._rate = None if isinstance(rate, str) else rate
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
@@ -106,12 +108,13 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             LikelihoodRecognizer(self._fresh() if reads_all else None) for _ in range(self.groups)
         )
 
-    def meet(self, clicks: Clicks, others: bool = False) -> None:
+    def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
         """Let neighbours in these clicks speak, or speak of these."""
-        if self._neighbors is None or not others:
-            self._neighbors = Neighbors(clicks, len(self.item_frequency))
+        self._neighbors = None
+        if others:
+            self._others = clicks
         else:
-            self._neighbors.know(clicks)
+            self._clicks = clicks
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
@@ -132,8 +135,12 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     def _near(self, evidence: Evidence) -> Tensor | None:
         """Return what the neighbours of targets say, ``[S]``; None where none were met."""
-        if self._neighbors is None:
+        if self._clicks is None:
             return None
+        if self._neighbors is None:
+            self._neighbors = Neighbors(self._clicks(), len(self.item_frequency))
+            if self._others is not None:
+                self._neighbors.know(self._others())
         return self._neighbors.log_ratio(evidence.user, evidence.item)
 
     def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:

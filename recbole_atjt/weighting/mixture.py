@@ -286,8 +286,8 @@ class NoiseMixture(nn.Module):
             ratio: Their log-ratios by the likelihood, ``[S]``.
             near: :math:`\log p_o(y | neighbours) - \log f(y)`, NaN where nothing is known, ``[S]``.
         """
-        noisy = (self.share * self.noise / self.unigram.clamp_min(1e-30))[item].to(ratio)
-        noisy = noisy.clamp_max(_MOST_OF_ITEM)
+        frequency = self.unigram[item].clamp_min(1e-30)
+        noisy = (self.share * self.noise[item] / frequency).to(ratio).clamp_max(_MOST_OF_ITEM)
         clean = (near.to(ratio).exp() - noisy) / (1 - noisy)
         of_item = self._of_item(item, ratio)
         said = of_item + _LIKELIHOOD_PART * (ratio - of_item)

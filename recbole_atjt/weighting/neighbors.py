@@ -94,12 +94,7 @@ class Neighbors:
         if self._table is None:
             keys, values = self._read()
             self._table = keys.to(item.device), values.to(item.device)
-        keys, values = self._table
-        if not len(keys):
-            return torch.full(item.shape, torch.nan, device=item.device)
-        key = user.long() * self.n_items + item
-        place = torch.searchsorted(keys, key).clamp_max(len(keys) - 1)
-        return torch.where(keys[place] == key, values[place], torch.nan)
+        return _found(self._table, user.long() * self.n_items + item, torch.nan)
 
     def _read(self) -> tuple[Tensor, Tensor]:
         """Return a key for each user and item of the clicks, sorted, and their ratios, ``[K]``."""
@@ -171,6 +166,10 @@ class _Pairs:
             return cls(none, none, none.double())
         return cls(*(torch.cat(each) for each in zip(*parts)))
 
+    def mass(self, weight: Tensor) -> Tensor:
+        """Return what pairs of clicks that count by ``weight [B]`` add to the counts, ``[P]``."""
+        return self.near * weight[self.one] * weight[self.other]
+
     def mean(self, of_one: Tensor, of_other: Tensor, weight: Tensor) -> Tensor:
         """Return the means of what neighbours say of clicks, NaN without any, ``[B]``.
 
@@ -220,7 +219,7 @@ class _Counts:
             )
             pairs = _Pairs.of(user)
             one, other = item[pairs.one], item[pairs.other]
-            mass = pairs.near * weight[pairs.one] * weight[pairs.other]
+            mass = pairs.mass(weight)
             alone.index_add_(0, one, mass).index_add_(0, other, mass)
             found.append(_summed(_key(one, other, n_items), mass))
         keys, together = (torch.cat(each) for each in zip(*found))
@@ -253,11 +252,7 @@ class _Counts:
 
     def place(self, one: Tensor, other: Tensor) -> Tensor:
         """Return where pairs of items are among the keys, K where they are not, ``[P]``."""
-        key, size = _key(one, other, len(self.alone)), len(self.keys)
-        if not size:
-            return torch.zeros_like(key)
-        place = torch.searchsorted(self.keys, key).clamp_max(size - 1)
-        return torch.where(self.keys[place] == key, place, size)
+        return _place(self.keys, _key(one, other, len(self.alone)))
 
     def _lift(self, item: Tensor, taken: _Taken, there: Tensor, here: Tensor) -> Tensor:
         """Return the logarithm of found over expected, 0 of an item and itself, ``[P]``.
@@ -270,7 +265,7 @@ class _Counts:
         """
         one, other = item[there], item[here]
         place = self.place(one, other)
-        together = torch.cat((self.together, self.together.new_zeros(1)))[place]
+        together = _padded(self.together)[place]
         alone_one, alone_other, total = self.alone[one], self.alone[other], self.alone.sum()
         mine, theirs = taken.who[there], taken.who[here]
         parts: list[tuple[Tensor, Tensor | float]] = [(mine, 1.0)]
@@ -312,7 +307,7 @@ class _Taken:
         _, who = torch.unique_consecutive(user, return_inverse=True)
         one, other = item[pairs.one], item[pairs.other]
         counted = (user[pairs.one] % counts.step == 0).double()
-        mass = pairs.near * weight[pairs.one] * weight[pairs.other] * counted
+        mass = pairs.mass(weight) * counted
         sizes = 1 + len(counts.keys), len(counts.alone)
         of_pair = who[pairs.one] * sizes[0] + counts.place(one, other)
         of_item = torch.cat((who[pairs.one] * sizes[1] + one, who[pairs.one] * sizes[1] + other))
@@ -330,13 +325,23 @@ class _Taken:
         return _found(self.items, who * self.sizes[1] + item)
 
 
-def _found(table: tuple[Tensor, Tensor], key: Tensor) -> Tensor:
-    """Look keys up in sorted ones with values, 0 where they are not there, ``[P]``."""
-    keys, values = table
+def _place(keys: Tensor, key: Tensor) -> Tensor:
+    """Return where keys are among sorted ones ``[K]``, K where they are not, ``[P]``."""
     if not len(keys):
-        return values.new_zeros(len(key))
+        return torch.zeros_like(key)
     place = torch.searchsorted(keys, key).clamp_max(len(keys) - 1)
-    return torch.where(keys[place] == key, values[place], 0.0)
+    return torch.where(keys[place] == key, place, len(keys))
+
+
+def _padded(values: Tensor, missing: float = 0.0) -> Tensor:
+    """Return values ``[K]`` with one more, for what is not among their keys, ``[K + 1]``."""
+    return torch.cat((values, values.new_full((1,), missing)))
+
+
+def _found(table: tuple[Tensor, Tensor], key: Tensor, missing: float = 0.0) -> Tensor:
+    """Look keys up in sorted ones with values, ``missing`` where they are not there, ``[P]``."""
+    keys, values = table
+    return _padded(values, missing)[_place(keys, key)]
 
 
 @dataclass(frozen=True)
