@@ -17,7 +17,7 @@ from torch import Tensor
 from recbole_atjt.checkpoint.file import load_checkpoint, save_checkpoint
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
-from recbole_atjt.weighting.neighbors import Clicks
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.table import build_weighting
 from tests.runs import SMALL_RECOGNIZER, fit
 

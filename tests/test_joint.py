@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from recbole_atjt.weighting.likelihood_recognizer import weighted_recognition_loss
-from recbole_atjt.weighting.neighbors import Clicks
 from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining
 from recbole_atjt.weighting.table import build_weighting
 

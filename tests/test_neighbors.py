@@ -13,9 +13,10 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from recbole_atjt.weighting import neighbors
+from recbole_atjt.weighting import co_occurrence, neighbors
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.mixture import NoiseMixture
-from recbole_atjt.weighting.neighbors import Clicks, Neighbors
+from recbole_atjt.weighting.neighbors import Neighbors
 
 ITEMS = 30
 
@@ -77,18 +78,18 @@ def naive_lifts(clicks: Clicks, weight: list[float], source: list[int] | None) -
 
 def weighed(clicks: Clicks, seed: int = 3) -> Any:
     weight = torch.rand(len(clicks.item), generator=torch.Generator().manual_seed(seed)).double()
-    return neighbors._Weighed(clicks.user, clicks.item, weight)
+    return co_occurrence.WeighedClicks(clicks.user, clicks.item, weight)
 
 
 @pytest.mark.parametrize("block", [1, 10, 1000])
 def test_lifts_are_those_of_a_naive_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_BLOCK", block)
+    monkeypatch.setattr(co_occurrence, "_BLOCK", block)
     clicks = weighed(random_clicks())
-    counts = neighbors._Counts.of(clicks, ITEMS)
+    counts = co_occurrence.Counts.of(clicks, ITEMS)
     weight = clicks.weight.tolist()
     found = counts.lifts(clicks, None, own=True)
     assert found.tolist() == pytest.approx(naive_lifts(clicks, weight, None), nan_ok=True)
-    assert len(list(neighbors._blocks(clicks.user))) == {1: 12, 10: 4, 1000: 1}[block]
+    assert len(list(co_occurrence.blocks(clicks.user))) == {1: 12, 10: 4, 1000: 1}[block]
     monkeypatch.undo()
     source = torch.randperm(len(weight), generator=torch.Generator().manual_seed(5))
     found = counts.lifts(clicks, source, own=True)
@@ -98,24 +99,24 @@ def test_lifts_are_those_of_a_naive_loop(block: int, monkeypatch: pytest.MonkeyP
 
 def test_of_large_data_every_so_many_users_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     clicks = random_clicks(40)
-    monkeypatch.setattr(neighbors, "_COUNTED", len(clicks.item) - 1)
-    counts = neighbors._Counts.of(neighbors._Weighed.of(clicks), ITEMS)
+    monkeypatch.setattr(co_occurrence, "_COUNTED", len(clicks.item) - 1)
+    counts = co_occurrence.Counts.of(co_occurrence.WeighedClicks.of(clicks), ITEMS)
     monkeypatch.undo()
     even = clicks.user % 2 == 0
-    half = neighbors._Weighed.of(Clicks(clicks.user[even], clicks.item[even]))
-    expected = neighbors._Counts.of(half, ITEMS)
+    half = co_occurrence.WeighedClicks.of(Clicks(clicks.user[even], clicks.item[even]))
+    expected = co_occurrence.Counts.of(half, ITEMS)
     assert counts.step == 2
     assert torch.equal(counts.keys, expected.keys)
     assert torch.allclose(counts.together, expected.together)
-    found = counts.lifts(neighbors._Weighed.of(clicks), None, own=True)
-    odd = neighbors._Weighed.of(Clicks(clicks.user[~even], clicks.item[~even]))
+    found = counts.lifts(co_occurrence.WeighedClicks.of(clicks), None, own=True)
+    odd = co_occurrence.WeighedClicks.of(Clicks(clicks.user[~even], clicks.item[~even]))
     assert found[even].allclose(expected.lifts(half, None, own=True), equal_nan=True)
     assert found[~even].allclose(expected.lifts(odd, None, own=False), equal_nan=True)
 
 
 @pytest.mark.parametrize("block", [2000, 2**17])
 def test_noise_is_told_from_taste(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_BLOCK", block)
+    monkeypatch.setattr(co_occurrence, "_BLOCK", block)
     clicks, noisy = tasteful_clicks(0.3)
     ratio = Neighbors(clicks, ITEMS).log_ratio(clicks.user, clicks.item)
     assert not bool(ratio.isnan().any())
@@ -141,8 +142,8 @@ def test_a_user_has_no_say_about_himself() -> None:
     joined = Clicks(
         torch.cat((clicks.user, torch.full((80,), 1000))), torch.cat((clicks.item, strange))
     )
-    every = neighbors._Weighed.of(joined)
-    lift = neighbors._Counts.of(every, ITEMS).lifts(every, None, own=True)
+    every = co_occurrence.WeighedClicks.of(joined)
+    lift = co_occurrence.Counts.of(every, ITEMS).lifts(every, None, own=True)
     assert float(lift[-80:].max()) < 0 < float(lift[:-80].mean())
 
 

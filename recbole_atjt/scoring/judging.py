@@ -21,7 +21,7 @@ from recbole_atjt.randomness import kept
 from recbole_atjt.scoring.folds import Fold
 from recbole_atjt.scoring.users import reads_users
 from recbole_atjt.training.trainer import DenoisingTrainer
-from recbole_atjt.weighting.neighbors import Clicks
+from recbole_atjt.weighting.co_occurrence import Clicks
 
 #: Epochs that count at least: the loss on validation is flat at first, and its minimum chance.
 LEAST_EPOCHS = 5

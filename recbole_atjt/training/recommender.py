@@ -30,7 +30,7 @@ from recbole_atjt.seam.representation import Representations
 from recbole_atjt.seam.scores import Scores
 from recbole_atjt.training.streams import common_numbers
 from recbole_atjt.weighting.base import Evidence, Judgement, Weighting
-from recbole_atjt.weighting.neighbors import Clicks
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.table import build_weighting, weighting_of
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,41 +10,18 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from torch import Tensor
 
-#: Clicks before and after a click that are its neighbours,
-_REACH = 10
-#: and the distance over which a neighbour's say falls to a third.
-_NEAR = 3.0
-#: Counts that are added to what is expected and to what is found, so that rare pairs say little.
-_PRIOR = 1.0
+from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, found_in, one_block
+
 #: How often all is counted: once, and again with what is known of the clicks by then.
 _ROUNDS = 2
-#: The least likely clicks, as a part of all; what they show of the share of noise, at most;
+#: The least likely clicks, as a part of all; what they show of the share of noise, at most.
 _LEAST, _MOST_NOISE = 0.02, 0.6
-#: and what a click counts at least.
-_LEAST_CLEAN = 0.02
-#: Clicks at most whose neighbours are counted: of larger data every so many users.
-_COUNTED = 2_000_000
 #: Clicks at most that the regression reads, all of one block.
 _READ = 2**15
-#: Clicks of a block that is worked on at once, at least; a user is in one block.
-_BLOCK = 2**17
 #: Where the regression may bend, as quantiles of the lift.
 _BENDS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95)
 _RIDGE = 1e-4
 _SEED = 20261
-
-
-@dataclass(frozen=True)
-class Clicks:
-    """Clicks of users, equal users side by side, each user's in the order of time.
-
-    Args:
-        user: ``[T]`` int64.
-        item: ``[T]`` int64.
-    """
-
-    user: Tensor
-    item: Tensor
 
 
 class Neighbors:
@@ -94,49 +70,30 @@ class Neighbors:
         if self._table is None:
             keys, values = self._read()
             self._table = keys.to(item.device), values.to(item.device)
-        return _found(self._table, user.long() * self.n_items + item, torch.nan)
+        return found_in(self._table, user.long() * self.n_items + item, torch.nan)
 
     def _read(self) -> tuple[Tensor, Tensor]:
         """Return a key for each user and item of the clicks, sorted, and their ratios, ``[K]``."""
-        known = [_Weighed.of(each) for each in (self.clicks, self._others) if each is not None]
+        known = [WeighedClicks.of(each) for each in (self.clicks, self._others) if each is not None]
         for _ in range(_ROUNDS):
             own = known[0]
-            counts = _Counts.of(own, self.n_items)
+            counts = Counts.of(own, self.n_items)
             lifts = [counts.lifts(each, None, own=each is own) for each in known]
-            reading = _Reading.of(counts, own, lifts[0])
+            generator = torch.Generator().manual_seed(_SEED)
+            block = one_block(own.user, generator)
+            reading = Reading.of(counts, own, block, lifts[0][block], generator)
             ratios = [reading.log_ratio(lift, each.item) for lift, each in zip(lifts, known)]
             share = _least(ratios[0])
             known = [each.weighed(ratio, share) for each, ratio in zip(known, ratios)]
         return self._by_key(known[-1], ratios[-1])
 
-    def _by_key(self, clicks: _Weighed, ratio: Tensor) -> tuple[Tensor, Tensor]:
+    def _by_key(self, clicks: WeighedClicks, ratio: Tensor) -> tuple[Tensor, Tensor]:
         """Return distinct keys, and the mean ratio of each one's clicks, ``[K]`` each."""
         known = ~ratio.isnan()
         key = (clicks.user * self.n_items + clicks.item)[known]
         keys, place = torch.unique(key, return_inverse=True)
         total = ratio.new_zeros(len(keys)).index_add_(0, place, ratio[known])
         return keys, (total / torch.bincount(place, minlength=len(keys))).float()
-
-
-@dataclass(frozen=True)
-class _Weighed(Clicks):
-    """Clicks, and how much each counts as a neighbour, ``[T]`` float64."""
-
-    weight: Tensor
-
-    @classmethod
-    def of(cls, clicks: Clicks) -> _Weighed:
-        """Let all count alike."""
-        return cls(clicks.user, clicks.item, torch.ones(len(clicks.item), dtype=torch.float64))
-
-    def within(self, block: slice) -> _Weighed:
-        """Return those of a block."""
-        return _Weighed(self.user[block], self.item[block], self.weight[block])
-
-    def weighed(self, ratio: Tensor, share: float) -> _Weighed:
-        """Let each count as it is likely to be clean where ``share`` of all is noise."""
-        clean = (1 - share * torch.exp(-ratio)).clamp(_LEAST_CLEAN, 1.0)
-        return replace(self, weight=torch.where(ratio.isnan(), 1.0, clean))
 
 
 def _least(ratio: Tensor) -> float:
@@ -146,206 +103,35 @@ def _least(ratio: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class _Pairs:
-    """Neighbouring clicks of a block: their places in it, and how near they are, ``[P]`` each."""
-
-    one: Tensor
-    other: Tensor
-    near: Tensor
-
-    @classmethod
-    def of(cls, user: Tensor) -> _Pairs:
-        """Find those of clicks ``[B]``."""
-        parts = []
-        for distance in range(1, min(_REACH, len(user) - 1) + 1):
-            one = (user[:-distance] == user[distance:]).nonzero().squeeze(1)
-            near = torch.full((len(one),), float(np.exp(-distance / _NEAR)), dtype=torch.float64)
-            parts.append((one, one + distance, near))
-        if not parts:
-            none = torch.zeros(0, dtype=torch.long)
-            return cls(none, none, none.double())
-        return cls(*(torch.cat(each) for each in zip(*parts)))
-
-    def mass(self, weight: Tensor) -> Tensor:
-        """Return what pairs of clicks that count by ``weight [B]`` add to the counts, ``[P]``."""
-        return self.near * weight[self.one] * weight[self.other]
-
-    def mean(self, of_one: Tensor, of_other: Tensor, weight: Tensor) -> Tensor:
-        """Return the means of what neighbours say of clicks, NaN without any, ``[B]``.
-
-        Args:
-            of_one: What is said of the first of each pair, ``[P]``.
-            of_other: Of the second, ``[P]``.
-            weight: How much each click counts as a neighbour, ``[B]``.
-        """
-        total, among = torch.zeros(2, len(weight), dtype=torch.float64)
-        for place, said, by in (
-            (self.one, of_one, self.other),
-            (self.other, of_other, self.one),
-        ):
-            counts = self.near * weight[by]
-            total.index_add_(0, place, counts * said)
-            among.index_add_(0, place, counts)
-        mean: Tensor = total / torch.where(among > 0, among, torch.nan)
-        return mean
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """How near which items stand to each other, and to all.
+class Sample:
+    """Clicks, and as many items of other clicks in their places.
 
     Args:
-        keys: Of each pair of items that is found, sorted, ``[K]``.
-        together: Its sum of k, ``[K]``.
-        alone: That of all pairs with an item, ``[n_items]``.
-        step: Of how many users one is counted.
+        lift: ``[n]``.
+        item: ``[n]``.
+        is_click: Whether it is one, ``[n]``.
     """
 
-    keys: Tensor
-    together: Tensor
-    alone: Tensor
-    step: int
+    lift: Tensor
+    item: Tensor
+    is_click: Tensor
 
     @classmethod
-    def of(cls, clicks: _Weighed, n_items: int) -> _Counts:
-        """Count."""
-        step = max(1, -(-len(clicks.user) // _COUNTED))
-        alone = torch.zeros(n_items, dtype=torch.float64)
-        found = [(torch.zeros(0, dtype=torch.long), alone[:0])]
-        for block in _blocks(clicks.user):
-            counted = clicks.user[block] % step == 0
-            user, item, weight = (
-                each[block][counted] for each in (clicks.user, clicks.item, clicks.weight)
-            )
-            pairs = _Pairs.of(user)
-            one, other = item[pairs.one], item[pairs.other]
-            mass = pairs.mass(weight)
-            alone.index_add_(0, one, mass).index_add_(0, other, mass)
-            found.append(_summed(_key(one, other, n_items), mass))
-        keys, together = (torch.cat(each) for each in zip(*found))
-        return cls(*_summed(keys, together), alone, step)
-
-    def lifts(self, clicks: _Weighed, source: Tensor | None, own: bool) -> Tensor:
-        """Return the lift of items in the places of clicks, NaN without neighbours, ``[T]``.
-
-        What the users of place and item have added to the counts is taken out of them.
-
-        Args:
-            clicks: Neighbours are theirs.
-            source: Where the items are from, as places of the clicks, all in one block, ``[T]``;
-                None for the clicks' own.
-            own: Whether these clicks were counted.
-        """
-        found = [self.together[:0]]
-        for block in _blocks(clicks.user):
-            user, item, weight = (each[block] for each in (clicks.user, clicks.item, clicks.weight))
-            pairs = _Pairs.of(user)
-            taken = _Taken.of(self, user, item, pairs, weight * own)
-            if source is None:
-                lift = self._lift(item, taken, pairs.one, pairs.other)
-                found.append(pairs.mean(lift, lift, weight))
-                continue
-            of_one = self._lift(item, taken, pairs.other, source[pairs.one])
-            of_other = self._lift(item, taken, pairs.one, source[pairs.other])
-            found.append(pairs.mean(of_one, of_other, weight))
-        return torch.cat(found)
-
-    def place(self, one: Tensor, other: Tensor) -> Tensor:
-        """Return where pairs of items are among the keys, K where they are not, ``[P]``."""
-        return _place(self.keys, _key(one, other, len(self.alone)))
-
-    def _lift(self, item: Tensor, taken: _Taken, there: Tensor, here: Tensor) -> Tensor:
-        """Return the logarithm of found over expected, 0 of an item and itself, ``[P]``.
-
-        Args:
-            item: Items of the block, ``[B]``.
-            taken: What its users have added.
-            there: Places of neighbours, ``[P]``.
-            here: Places that what stands beside them is from, ``[P]``.
-        """
-        one, other = item[there], item[here]
-        place = self.place(one, other)
-        together = _padded(self.together)[place]
-        alone_one, alone_other, total = self.alone[one], self.alone[other], self.alone.sum()
-        mine, theirs = taken.who[there], taken.who[here]
-        parts: list[tuple[Tensor, Tensor | float]] = [(mine, 1.0)]
-        if not torch.equal(mine, theirs):
-            parts.append((theirs, (mine != theirs).double()))
-        for who, part in parts:
-            together = together - part * taken.of_pair(who, place)
-            alone_one = alone_one - part * taken.of_item(who, one)
-            alone_other = alone_other - part * taken.of_item(who, other)
-            total = total - part * taken.of_all[who]
-        expected = alone_one.clamp_min(0) * alone_other.clamp_min(0) / total.clamp_min(1e-9)
-        lift = ((together.clamp_min(0) + _PRIOR) / (expected + _PRIOR)).log()
-        return lift.masked_fill(one == other, 0.0)
+    def drawn(
+        cls, counts: Counts, clicks: WeighedClicks, lift: Tensor, generator: torch.Generator
+    ) -> Sample:
+        """Draw it from the clicks of a block, with their lifts, ``[B]``."""
+        source = torch.randperm(len(lift), generator=generator)
+        some = torch.randperm(len(lift), generator=generator)[:_READ]
+        some = some[~lift[some].isnan()]
+        lift_of_drawn = counts.lifts(clicks, source, own=True)[some]
+        item = torch.cat((clicks.item[some], clicks.item[source][some]))
+        is_click = torch.arange(2 * len(some)) < len(some)
+        return cls(torch.cat((lift[some], lift_of_drawn)), item, is_click)
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """What each user of a block has added to the counts.
-
-    Args:
-        who: Number of each click's user in the block, ``[B]``.
-        pairs: Keys of user and pair of items, sorted, and sums, ``[K]`` each.
-        items: The same of user and item.
-        of_all: Sums of users, ``[users]``.
-        sizes: Numbers of pairs and of items that there are.
-    """
-
-    who: Tensor
-    pairs: tuple[Tensor, Tensor]
-    items: tuple[Tensor, Tensor]
-    of_all: Tensor
-    sizes: tuple[int, int]
-
-    @classmethod
-    def of(
-        cls, counts: _Counts, user: Tensor, item: Tensor, pairs: _Pairs, weight: Tensor
-    ) -> _Taken:
-        """Gather it; clicks count by ``weight [B]``."""
-        _, who = torch.unique_consecutive(user, return_inverse=True)
-        one, other = item[pairs.one], item[pairs.other]
-        counted = (user[pairs.one] % counts.step == 0).double()
-        mass = pairs.mass(weight) * counted
-        sizes = 1 + len(counts.keys), len(counts.alone)
-        of_pair = who[pairs.one] * sizes[0] + counts.place(one, other)
-        of_item = torch.cat((who[pairs.one] * sizes[1] + one, who[pairs.one] * sizes[1] + other))
-        both = torch.cat((mass, mass))
-        users = int(who[-1]) + 1 if len(who) else 0
-        of_all = mass.new_zeros(users).index_add_(0, who[pairs.one], 2 * mass)
-        return cls(who, _summed(of_pair, mass), _summed(of_item, both), of_all, sizes)
-
-    def of_pair(self, who: Tensor, place: Tensor) -> Tensor:
-        """Return what users have added to pairs at a place among the counts' keys, ``[P]``."""
-        return _found(self.pairs, who * self.sizes[0] + place)
-
-    def of_item(self, who: Tensor, item: Tensor) -> Tensor:
-        """Return what users have added to items, ``[P]``."""
-        return _found(self.items, who * self.sizes[1] + item)
-
-
-def _place(keys: Tensor, key: Tensor) -> Tensor:
-    """Return where keys are among sorted ones ``[K]``, K where they are not, ``[P]``."""
-    if not len(keys):
-        return torch.zeros_like(key)
-    place = torch.searchsorted(keys, key).clamp_max(len(keys) - 1)
-    return torch.where(keys[place] == key, place, len(keys))
-
-
-def _padded(values: Tensor, missing: float = 0.0) -> Tensor:
-    """Return values ``[K]`` with one more, for what is not among their keys, ``[K + 1]``."""
-    return torch.cat((values, values.new_full((1,), missing)))
-
-
-def _found(table: tuple[Tensor, Tensor], key: Tensor, missing: float = 0.0) -> Tensor:
-    """Look keys up in sorted ones with values, ``missing`` where they are not there, ``[P]``."""
-    keys, values = table
-    return _padded(values, missing)[_place(keys, key)]
-
-
-@dataclass(frozen=True)
-class _Reading:
+class Reading:
     """A regression of being a click, not drawn by frequency, on lift and frequency of its item.
 
     Args:
@@ -359,33 +145,33 @@ class _Reading:
     factor: Tensor
 
     @classmethod
-    def of(cls, counts: _Counts, clicks: _Weighed, lift: Tensor) -> _Reading:
+    def of(
+        cls,
+        counts: Counts,
+        clicks: WeighedClicks,
+        block: slice,
+        lift: Tensor,
+        generator: torch.Generator,
+    ) -> Reading:
         """Learn it.
 
         Args:
             counts: What the lifts are from.
             clicks: Those that were counted.
-            lift: Theirs, ``[T]``.
+            block: Which of them are read.
+            lift: Theirs, of the block.
+            generator: Draws the items that they are told from.
         """
         frequency = torch.bincount(clicks.item, minlength=len(counts.alone)).double()
         popularity = (frequency + 0.5).log()
-        generator = torch.Generator().manual_seed(_SEED)
-        blocks = list(_blocks(clicks.user)) or [slice(0)]
-        block = blocks[int(torch.randint(len(blocks), (), generator=generator))]
-        clicks, lift = clicks.within(block), lift[block]
-        source = torch.randperm(len(lift), generator=generator)
-        some = torch.randperm(len(lift), generator=generator)[:_READ]
-        some = some[~lift[some].isnan()]
-        if not len(some):
+        sample = Sample.drawn(counts, clicks.within(block), lift, generator)
+        if not len(sample.lift):
             none = torch.zeros(4 + len(_BENDS), dtype=torch.float64)
             return cls(none[: len(_BENDS)], popularity, none)
-        drawn, lift_of_drawn = clicks.item[source], counts.lifts(clicks, source, own=True)[some]
-        every = torch.cat((lift[some], lift_of_drawn))
-        bends = torch.quantile(every, torch.tensor(_BENDS, dtype=torch.float64))
+        bends = torch.quantile(sample.lift, torch.tensor(_BENDS, dtype=torch.float64))
         reading = cls(bends, popularity, bends[:0])
-        features = reading._features(every, torch.cat((clicks.item[some], drawn[some])))
-        label = torch.arange(len(every)) < len(some)
-        factor = _regressed(features.numpy(), label.double().numpy())
+        features = reading._features(sample.lift, sample.item)
+        factor = _regressed(features.numpy(), sample.is_click.double().numpy())
         return replace(reading, factor=torch.from_numpy(factor))
 
     def _features(self, lift: Tensor, item: Tensor) -> Tensor:
@@ -423,27 +209,3 @@ def _regressed(features: np.ndarray, label: np.ndarray) -> np.ndarray:
     found[0] -= mean @ found
     factor: np.ndarray = found
     return factor
-
-
-def _blocks(user: Tensor) -> Iterator[slice]:
-    """Yield slices of clicks ``[T]`` of which none cuts a user's in two."""
-    first = torch.ones(len(user), dtype=torch.bool)
-    first[1:] = user[1:] != user[:-1]
-    starts = first.nonzero().squeeze(1)
-    low = 0
-    while low < len(user):
-        place = int(torch.searchsorted(starts, low + _BLOCK))
-        high = int(starts[place]) if place < len(starts) else len(user)
-        yield slice(low, high)
-        low = high
-
-
-def _key(one: Tensor, other: Tensor, n_items: int) -> Tensor:
-    """Return a number for each pair of items, whatever their order, ``[P]``."""
-    return torch.minimum(one, other) * n_items + torch.maximum(one, other)
-
-
-def _summed(keys: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distinct keys, sorted, and the sum of each one's mass, ``[K]`` each."""
-    distinct, place = torch.unique(keys, return_inverse=True)
-    return distinct, mass.new_zeros(len(distinct)).index_add_(0, place, mass)
