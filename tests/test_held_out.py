@@ -233,6 +233,18 @@ def test_a_model_that_knows_its_users_begins_again_with_all_pairs(
     assert all(0.6 < epoch["mean_weight"] < 0.9 for epoch in free)
 
 
+def test_where_they_find_none_of_spread_noise_neighbours_tell_of_it(tmp_path: Any) -> None:
+    keys = {**WIDE, "weighting": "atjt", "plant": "popular:0.35", "epochs": 6}
+    ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), tmp_path)
+    ready.trainer.fit(ready.train_data, None, verbose=False, saved=False)
+    begun = ready.trainer.epochs - 6
+    held, free = ready.trainer.history[:begun], ready.trainer.history[begun:]
+    assert {epoch["mean_weight"] for epoch in held} == {1.0}
+    assert {epoch["weighted_share"] for epoch in held[:-1]} == {0.0}
+    assert all(0.25 < epoch["weighted_share"] < 0.45 for epoch in free)
+    assert free[-1]["false_positive"] < free[-1]["true_positive"] - 0.1
+
+
 @pytest.mark.parametrize("epochs", [2, 12])
 def test_where_they_find_nothing_training_is_plain_in_the_end(epochs: int, tmp_path: Any) -> None:
     """Also where it ends before they have told all that they can: it begins again all the same."""

@@ -17,6 +17,8 @@ from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from recbole_atjt.weighting.likelihood_recognizer import weighted_recognition_loss
 from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining
 from recbole_atjt.weighting.table import build_weighting
+from tests.random_users import ITEMS as USERS_ITEMS
+from tests.random_users import clicks_of
 
 ITEMS = 30
 
@@ -94,6 +96,77 @@ def test_of_clicks_that_it_has_not_met_the_likelihood_speaks() -> None:
     assert torch.equal(met(seen), alone(seen))
     met.meet(lambda: clicks, others=True)
     assert not torch.equal(met(seen), alone(seen))
+
+
+def known_users(share: float, **changes: Any) -> tuple[LikelihoodJointTraining, Evidence]:
+    """Return a strategy that has met users of whom a share is unrelated, and a batch of clicks."""
+    clicks = clicks_of(share)
+    keys = {"weighting": "atjt", **changes}
+    built = build_weighting(keys, torch.bincount(clicks.item, minlength=USERS_ITEMS))
+    assert isinstance(built, LikelihoodJointTraining)
+    built.meet(lambda: clicks)
+    built.start_epoch(0)
+    row = torch.arange(0, len(clicks.item), 20)  # one click of each user
+    logits = torch.randn(len(row), USERS_ITEMS)
+    loss = functional.cross_entropy(logits, clicks.item[row], reduction="none")
+    return built, Evidence(loss, clicks.user[row], clicks.item[row], logits=logits)
+
+
+def test_unrelated_users_weigh_next_to_nothing_from_the_first_batch_on() -> None:
+    strategy, seen = known_users(0.3)
+    assert not strategy.passes
+    weights = strategy(seen)
+    assert float(weights[:150].mean()) < 0.1
+    assert float(weights[150:].mean()) > 0.98
+    with torch.no_grad():
+        clean = strategy.clean_probability(replace(seen, epoch=1), weights)
+    assert float(clean[:150].mean()) < 0.1 < float(clean[150:].mean())
+    assert strategy.judge(seen).weight.tolist() == pytest.approx(weights.tolist())
+
+
+def test_unrelated_users_say_nothing_of_the_noise_in_others() -> None:
+    strategy, seen = known_users(0.3)
+    weights = strategy(seen)
+    assert float(strategy.mixture.clicks.sum()) == int((weights >= 0.5).sum()) < 400
+    strategy.end_epoch(0)
+    mixture, users = strategy.mixture.shares(), strategy._share_of_users
+    expected = [1 - (1 - share) * (1 - users) for share in mixture.values()]
+    assert [strategy.describe()[key] for key in mixture] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("share", "changes"),
+    [(0.0, {}), (0.3, {"atjt_recognizer_reads": "likelihood"}), (0.3, {"atjt_noise_rate": 0.0})],
+)
+def test_without_unrelated_users_or_where_none_are_asked_for_all_weigh_1(
+    share: float, changes: dict[str, Any]
+) -> None:
+    strategy, seen = known_users(share, **changes)
+    if not strategy.reads_clicks:
+        strategy._clicks = None  # nobody shows it any
+    assert strategy(seen).tolist() == [1.0] * 500
+
+
+def test_users_that_are_judged_are_known_beside_those_of_the_training() -> None:
+    strategy, seen = known_users(0.3)
+    before = strategy(seen)
+    others = clicks_of(0.5, seed=2, users=60, first=9001)
+    strategy.meet(lambda: others, others=True)
+    assert torch.equal(strategy(seen), before)
+    row = torch.arange(0, len(others.item), 20)
+    theirs = strategy.judge(replace(seen, user=others.user[row], item=others.item[row]))
+    assert float(theirs.weight[:30].mean()) < 0.1 < 0.9 < float(theirs.weight[30:].mean())
+
+
+def test_the_share_that_neighbours_show_is_without_unrelated_users() -> None:
+    strategy, _ = known_users(0.3)
+    assert strategy.mixture.elsewhere is not None
+    assert strategy.mixture.elsewhere() == 0
+    clicks = clicks_of(0.3)
+    noisy = torch.rand(len(clicks.item), generator=torch.Generator().manual_seed(1)) < 0.35
+    item = torch.where(noisy, clicks.item[torch.randperm(len(clicks.item))], clicks.item)
+    strategy.meet(lambda: Clicks(clicks.user, item))
+    assert strategy.mixture.elsewhere() == pytest.approx(0.35 * 0.9, abs=0.1)
 
 
 def test_it_reads_no_clicks_where_it_reads_the_likelihood_alone() -> None:

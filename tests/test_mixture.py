@@ -248,3 +248,36 @@ def test_a_target_that_the_model_rules_out_has_a_finite_ratio() -> None:
         Evidence(torch.ones(2), torch.arange(2), torch.tensor([1, 2]), logits=torch.ones(2, 12))
     )
     assert torch.isfinite(mixture.log_lift(torch.tensor([1, 2]), torch.tensor([-500.0, 0.0]))).all()
+
+
+@pytest.mark.parametrize(("told", "used"), [(0.3, 0.3), (0.9, 0.6), (0.0, 0.0)])
+@pytest.mark.parametrize("given_up", [False, True])
+def test_where_held_out_pairs_tell_of_no_noise_others_may(
+    told: float, used: float, given_up: bool
+) -> None:
+    """By frequency: what an item is clicked on more often, it has as much more noise."""
+    mixture = build()
+    mixture.elsewhere = lambda: told
+    mixture.pairs.part, mixture.pairs.active = 0.2, True
+    mixture.clicks[1] = 100.0
+    mixture.pairs.ranks[1, -1] = 4000.0  # every held-out click fits its user
+    mixture.pairs.lift.fill_(0.45)
+    if given_up:
+        mixture.share.zero_()
+        mixture.conclude()
+    else:
+        mixture.update()
+    assert mixture.settled.begins_again
+    assert float(mixture.settled.value) == pytest.approx(used)
+    if told:
+        assert float(mixture.share) == pytest.approx(used)
+        assert torch.equal(mixture.noise, mixture.unigram)
+
+
+def test_where_held_out_pairs_tell_of_noise_nobody_else_is_asked() -> None:
+    mixture = build()
+    mixture.elsewhere = lambda: pytest.fail("asked")
+    mixture.share.fill_(0.2)
+    mixture.pairs.part, mixture.pairs.active = 0.2, True
+    mixture.conclude()
+    assert float(mixture.settled.value) == pytest.approx(0.2)

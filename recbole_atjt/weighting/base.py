@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_atjt.settings.declared import DeclaredSettings
-from recbole_atjt.weighting.neighbors import Clicks
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.report import EpochReport
 
 #: The mean weight should stay inside; outside, weights have collapsed or do not weigh.
@@ -54,6 +54,7 @@ class Evidence:
             histories first, ``[m]`` each, it returns logits, detached, ``[m]``; None if it can't.
         knows_users: Whether the model's scores depend on the user's id, where it scores single
             items alone.
+        left_out: Sequences that say nothing of the noise in others, ``[S]``; None for none.
         true: Whether each sequence's target is known to be no noise, ``[S]``; None where the data
             does not know. It goes into the report; a strategy that reads it is an oracle.
     """
@@ -74,6 +75,7 @@ class Evidence:
     swapped: Callable[[Tensor], Tensor] | None = None
     under: Callable[[Tensor, Tensor], Tensor] | None = None
     knows_users: bool = False
+    left_out: Tensor | None = None
     true: Tensor | None = None
 
 

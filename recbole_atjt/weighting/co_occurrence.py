@@ -47,8 +47,8 @@ class WeighedClicks(Clicks):
         """Let all count alike."""
         return cls(clicks.user, clicks.item, torch.ones(len(clicks.item), dtype=torch.float64))
 
-    def within(self, block: slice) -> WeighedClicks:
-        """Return those of a block."""
+    def within(self, block: slice | Tensor) -> WeighedClicks:
+        """Return those of a block, or those chosen."""
         return WeighedClicks(self.user[block], self.item[block], self.weight[block])
 
     def weighed(self, ratio: Tensor, share: float) -> WeighedClicks:
@@ -284,6 +284,14 @@ def one_block(user: Tensor, generator: torch.Generator) -> slice:
     """Draw one of the blocks of clicks ``[T]``, which is empty where there is none."""
     found = list(blocks(user)) or [slice(0)]
     return found[int(torch.randint(len(found), (), generator=generator))]
+
+
+def some_users(user: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Choose clicks of every so-manieth user, about ``most`` at most; return which, ``[T]``."""
+    step = max(1, -(-len(user) // most))
+    first = int(torch.randint(step, (), generator=generator))
+    number: Tensor = torch.unique_consecutive(user, return_inverse=True)[1]
+    return number % step == first
 
 
 def _key(one: Tensor, other: Tensor, n_items: int) -> Tensor:

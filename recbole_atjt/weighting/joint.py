@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.floor import share_of_noise
 from recbole_atjt.weighting.likelihood import clicked, negative_scores
 from recbole_atjt.weighting.likelihood_recognizer import (
     LikelihoodRecognizer,
@@ -17,14 +20,17 @@ from recbole_atjt.weighting.likelihood_recognizer import (
 )
 from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.mixture_weighting import MixtureWeighting
-from recbole_atjt.weighting.neighbors import Clicks, Neighbors
+from recbole_atjt.weighting.neighbors import Neighbors
 from recbole_atjt.weighting.recognition import (
     AuxiliaryTaskJointTraining,
     JointTrainingSettings,
     RecognizerWeighting,
 )
 from recbole_atjt.weighting.report import Curve
+from recbole_atjt.weighting.unrelated import UnrelatedUsers
 
+#: Users whose clicks are related with less than this probability say nothing of noise in others.
+_UNSOUND = 0.5
 _START, _CAP, _SMOOTHING = 0.5, 0.6, 0.1
 
 
@@ -47,12 +53,16 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     A second reading says how often the click's item stands near its neighbours in other users'
     clicks (:class:`~recbole_atjt.weighting.neighbors.Neighbors`). It takes the place of half of
-    what the likelihood says beyond the item.
+    what the likelihood says beyond the item. Users whose clicks are unrelated altogether
+    (:class:`~recbole_atjt.weighting.unrelated.UnrelatedUsers`) are known before the training: their
+    sequences weigh next to nothing from its first batch on, and say nothing of the noise in others.
+    Where held-out pairs tell of no noise, neighbours may
+    (:func:`~recbole_atjt.weighting.floor.share_of_noise`).
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.
-    Weights use what of e has settled. Where that is 0 they are exactly 1, and the training is plain
-    bit for bit.
+    Weights use what of e has settled. Where that is 0 and no user is unrelated, they are exactly 1,
+    and the training is plain bit for bit.
     """
 
     settings_class = JointTrainingSettings
@@ -87,6 +97,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         self._clicks: Callable[[], Clicks] | None = None
         self._others: Callable[[], Clicks] | None = None
         self._neighbors: Neighbors | None = None  # made of these when they are asked first
+        self._unrelated: UnrelatedUsers | None = None
         rate = settings.atjt_noise_rate
         self._rate = None if isinstance(rate, str) else rate
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
@@ -94,6 +105,8 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         self.mixture = NoiseMixture(item_frequency, start, True, cap, _SMOOTHING, held_out)
         if self._rate is not None:
             self.mixture.give(self._rate)
+        elif self.reads_clicks:
+            self.mixture.elsewhere = self._share_by_neighbors
         self._curve = Curve()
         self._loss: Tensor | None = None
         self._has_loss = False  # the last batch that was learned from
@@ -110,7 +123,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
         """Let neighbours in these clicks speak, or speak of these."""
-        self._neighbors = None
+        self._neighbors = self._unrelated = None
         if others:
             self._others = clicks
         else:
@@ -118,6 +131,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
+        sound = self._sound(evidence.user)
+        if sound is not None:
+            evidence = replace(evidence, left_out=sound < _UNSOUND)
         learns = self.mixture.watch(evidence) or (self.needs_history and torch.is_grad_enabled())
         self._loss = self._no_loss()
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
@@ -131,7 +147,30 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             clean = torch.where(click, self.mixture.posterior(ratio), 1.0)
             self._learn(evidence, log_p, ratios, clean, click)
             self.mixture.note(clean, weights, click)
-        return weights
+        return weights if sound is None else weights * sound
+
+    def _users(self) -> UnrelatedUsers | None:
+        """Return what is known of users; None where no clicks were met, or the share is given."""
+        if self._unrelated is None and self._clicks is not None and self._rate is None:
+            others = None if self._others is None else self._others()
+            self._unrelated = UnrelatedUsers(self._clicks(), len(self.item_frequency), others)
+        return self._unrelated
+
+    def _sound(self, user: Tensor) -> Tensor | None:
+        """Return the probability of users to have related clicks, ``[S]``; None if all have."""
+        users = self._users()
+        return users.sound(user) if users is not None and users.share else None
+
+    def _share_by_neighbors(self) -> float:
+        """Return the share of noise that neighbours show, without users who are unrelated."""
+        if self._clicks is None:
+            return 0.0
+        clicks = self._clicks()
+        sound = self._sound(clicks.user)
+        if sound is not None:
+            kept = sound >= _UNSOUND
+            clicks = Clicks(clicks.user[kept], clicks.item[kept])
+        return share_of_noise(clicks, len(self.item_frequency))
 
     def _near(self, evidence: Evidence) -> Tensor | None:
         """Return what the neighbours of targets say, ``[S]``; None where none were met."""
@@ -152,7 +191,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         near = self._near(evidence)
         if near is not None:
             ratio = self.mixture.pooled(evidence.item, ratio, near)
-        return torch.where(clicked(evidence), self.mixture.posterior(ratio), 1.0)
+        clean = torch.where(clicked(evidence), self.mixture.posterior(ratio), 1.0)
+        sound = self._sound(evidence.user)
+        return clean if sound is None else clean * sound
 
     def normalize(self, weights: Tensor) -> Tensor:
         """Apply the posterior whole, or normalised as ``atjt_normalize`` says, ``[S]``."""
@@ -293,6 +334,17 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         return self.mixture.share.new_zeros((), dtype=torch.float32) if self._has_loss else None
 
     @property
+    def _unweighed(self) -> bool:
+        """Whether the weights of this epoch are all exactly 1."""
+        return super()._unweighed and not self._share_of_users
+
+    @property
+    def _share_of_users(self) -> float:
+        """Share of users whose clicks are unrelated."""
+        users = self._users()
+        return 0.0 if users is None else users.share
+
+    @property
     def passes(self) -> bool:
         """Whether the next batch passes: recognisers of their own learn from every one."""
         return super().passes and not self.needs_history
@@ -333,7 +385,11 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     def describe(self) -> dict[str, float]:
         """Return the epoch's figures, with how far the recognisers follow the likelihood."""
         scale = torch.stack([each.scale.detach() for each in self._parts()]).mean()
-        return {**super().describe(), "likelihood_scale": float(scale)}
+        found = {**super().describe(), "likelihood_scale": float(scale)}
+        if self._share_of_users:
+            for each in ("noise_share", "weighted_share"):
+                found[each] = 1 - (1 - found[each]) * (1 - self._share_of_users)
+        return found
 
     def _parts(self) -> list[LikelihoodRecognizer]:
         return [each for each in self.recognizers if isinstance(each, LikelihoodRecognizer)]

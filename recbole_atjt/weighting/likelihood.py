@@ -35,10 +35,12 @@ def _once(ask: Callable[[Evidence], _Answer]) -> Callable[[Evidence], _Answer]:
 
 @_once
 def clicked(evidence: Evidence) -> Tensor:
-    """Return which sequences are clicks, not labelled as none, ``[S]``."""
+    """Return which sequences are clicks, not labelled as none nor left out, ``[S]``."""
     if evidence.label is None:
-        return torch.ones(len(evidence.item), dtype=torch.bool, device=evidence.item.device)
-    return evidence.label[: len(evidence.item)] > 0
+        click = torch.ones(len(evidence.item), dtype=torch.bool, device=evidence.item.device)
+    else:
+        click = evidence.label[: len(evidence.item)] > 0
+    return click if evidence.left_out is None else click & ~evidence.left_out
 
 
 @_once

@@ -98,6 +98,9 @@ class NoiseMixture(nn.Module):
         self.histories = RandomHistories(len(unigram))
         self.pairs = HeldOutPairs(len(unigram), held_out if learn else 0.0)
         self.looking = Looking(int(item_frequency.sum()), len(unigram))
+        #: Tells the share of noise drawn by frequency, 0 for none, without the model; asked where
+        #: held-out pairs tell of no noise.
+        self.elsewhere: Callable[[], float] | None = None
         #: Whether weights may differ from 1 in this epoch.
         self.weighs = share > 0
         #: Whether they are those of items alone: the model knows nothing of histories yet.
@@ -398,7 +401,17 @@ class NoiseMixture(nn.Module):
         """Hold no pairs out any longer, whatever they have told so far."""
         self.settled.begins_again = self.pairs.give_up()
         if self.settled.begins_again:
-            self.settled.take(self.share, last=True)
+            self._release(self.share)
+
+    def _release(self, share: Tensor) -> None:
+        """Take over the share that held-out pairs have found, or what is told elsewhere."""
+        if self.elsewhere is not None and not self.settled.is_worth(share):
+            told = self.elsewhere()
+            if told > 0:
+                share = share.new_full((), told).clamp_max(self.cap)
+                self.share.copy_(share)
+                self.noise.copy_(self.unigram)
+        self.settled.take(share, last=True)
 
     def _learn(self, noisy: Tensor, share: Tensor) -> None:
         """Take over the noisy clicks on each item, ``[n_items]``, and their share."""
@@ -407,7 +420,10 @@ class NoiseMixture(nn.Module):
             self.noise.copy_(found / found.sum())
         self.share.copy_(share.clamp(0.0, self.cap))
         if self.pairs.active:
-            self.settled.take(share, self.pairs.release())
+            if self.pairs.release():
+                self._release(share)
+            else:
+                self.settled.take(share, last=False)
             return
         tail, compared = self.histories.tail.sum(0)
         error = standard_error(tail, compared) if float(compared) > 0 else None

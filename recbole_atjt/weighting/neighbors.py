@@ -149,7 +149,7 @@ class Reading:
         cls,
         counts: Counts,
         clicks: WeighedClicks,
-        block: slice,
+        block: slice | Tensor,
         lift: Tensor,
         generator: torch.Generator,
     ) -> Reading:

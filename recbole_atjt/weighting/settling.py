@@ -61,6 +61,11 @@ class SettledShare(nn.Module):
         self.value.fill_(share)
         self._given = True
 
+    @staticmethod
+    def is_worth(share: Tensor) -> bool:
+        """Tell whether a share is more than what is found where there is no noise."""
+        return bool(share >= _WORTH)
+
     def take(self, share: Tensor, last: bool) -> None:
         """Take an estimate of pairs that are held out; weights use none of it but the last.
 
@@ -71,7 +76,7 @@ class SettledShare(nn.Module):
             last: Whether the pairs are held out no longer.
         """
         self.begins_again = last
-        unused = not last or bool(share < _WORTH)
+        unused = not last or not self.is_worth(share)
         self.value.copy_(share.clamp(0.0, self.cap).masked_fill(torch.tensor(unused), 0.0))
 
     def end_epoch(self) -> None:

@@ -1,0 +1,87 @@
+"""How much noise neighbours in other users' clicks show before any training.
+
+    python benchmarks/neighbors_share.py --data_path=DIR
+
+Prints beside what was planted the share of users whose clicks are unrelated, how well their
+probability tells the planted ones from others (AUROC), and the share of noise by frequency.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from typing import Any
+
+from scipy.stats import mannwhitneyu
+
+from recbole_atjt import assemble
+from recbole_atjt.config import DenoisingConfig
+from recbole_atjt.data.clicks import clicks_in_order
+from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.floor import share_of_noise
+from recbole_atjt.weighting.unrelated import UnrelatedUsers
+
+USERS = {
+    "ml-1m-noisy": "[80,110]",
+    "amazon-beauty": "[10,inf)",
+    "ml-100k": "[20,200]",
+    "ml-latest-small": "[20,200]",
+    "yelp-business": "[20,inf)",
+}
+PLANTS = ("", "users:0.1", "users:0.3", "popular:0.1", "popular:0.3", "clickbait:0.3", "burst:0.3")
+
+
+def training_clicks(dataset: str, plant: str, data_path: str | None) -> tuple[Clicks, Any, int]:
+    """Return training clicks with planted noise, the users that were planted, and the items."""
+    keys: dict[str, Any] = {
+        "user_inter_num_interval": USERS[dataset],
+        "item_inter_num_interval": "[5,inf)",
+        "MAX_ITEM_LIST_LENGTH": 5,
+        "loss_type": "CE",
+        "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user"},
+        "plant": plant or None,
+        "state": "ERROR",
+        **({} if data_path is None or dataset == "ml-100k" else {"data_path": data_path}),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        ready = assemble(DenoisingConfig("GRU4Rec", dataset, None, keys), folder)
+    train = ready.train_data.dataset
+    clicks = Clicks(*clicks_in_order(train))
+    noisy = train.inter_feat["is_noise"] > 0 if plant else None
+    users = None if noisy is None else train.inter_feat["user_id"][noisy].unique()
+    return clicks, users, train.item_num
+
+
+def main() -> None:
+    """Plant each noise in each dataset and print what is found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data_path", help="folder that holds the datasets")
+    parser.add_argument("--datasets", default=",".join(USERS))
+    asked = parser.parse_args()
+    print("| data | planted | users unrelated | AUROC | by frequency | seconds |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for dataset in asked.datasets.split(","):
+        for plant in PLANTS:
+            clicks, users, items = training_clicks(dataset, plant, asked.data_path)
+            began = time.perf_counter()
+            found = UnrelatedUsers(clicks, items)
+            seconds = time.perf_counter() - began
+            auroc = None
+            if plant.startswith("users") and found.share:
+                every = clicks.user.unique()
+                sound = found.sound(every).numpy()
+                planted = (every.unsqueeze(1) == users).any(1).numpy()
+                above = mannwhitneyu(sound[~planted], sound[planted]).statistic
+                auroc = float(above) / planted.sum() / (~planted).sum()
+            floor = share_of_noise(clicks, items)
+            told = "" if auroc is None else f"{auroc:.3f}"
+            print(
+                f"| {dataset} | {plant or 'nothing'} | {found.share:.3f} | {told} | {floor:.3f} | "
+                f"{seconds:.1f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Users whose clicks have nothing to do with each other: how many are found, and which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recbole_atjt import assemble
+from recbole_atjt.config import DenoisingConfig
+from recbole_atjt.weighting import unrelated
+from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.unrelated import UnrelatedUsers
+from tests.random_users import ITEMS, clicks_of
+
+
+def found_in(clicks: Clicks) -> tuple[UnrelatedUsers, Tensor]:
+    """Return what is found, and the probability of each user to be sound, by id."""
+    found = UnrelatedUsers(clicks, ITEMS)
+    return found, found.sound(clicks.user.unique())
+
+
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.5])
+def test_the_share_of_users_who_click_at_random_is_found(share: float) -> None:
+    found, sound = found_in(clicks_of(share))
+    assert found.share == pytest.approx(share, abs=0.06)
+    number = round(share * len(sound))
+    assert float(sound[:number].mean()) < 0.1
+    assert float(sound[number:].mean()) > 0.98
+
+
+@pytest.mark.parametrize("part", [0.0, 0.02, 1.0])
+def test_none_is_found_where_there_are_none_or_all(part: float) -> None:
+    """Where everybody clicks at random, clicks tell nothing."""
+    found, sound = found_in(clicks_of(part))
+    assert found.share == 0
+    assert bool((sound == 1).all())
+
+
+def test_clicks_at_random_among_others_make_no_user_unrelated() -> None:
+    clicks = clicks_of(0.0)
+    drawn = np.random.default_rng(5)
+    random = torch.from_numpy(drawn.integers(1, ITEMS, len(clicks.item)))
+    noisy = torch.from_numpy(drawn.random(len(clicks.item)) < 0.3)
+    found, _ = found_in(Clicks(clicks.user, torch.where(noisy, random, clicks.item)))
+    assert found.share == 0
+
+
+def test_users_who_click_at_random_lie_as_random_users_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever others do: that is what the share rests on."""
+    seen = []
+    monkeypatch.setattr(unrelated, "_tested", lambda *each: seen.append(each) or (0.0, None))
+    UnrelatedUsers(clicks_of(0.4), ITEMS)
+    ((users, random),) = seen
+    assert float(users[:200].mean()) == pytest.approx(0.0, abs=0.25)
+    assert float(users[:200].std()) == pytest.approx(1.0, abs=0.2)
+    assert float(random.mean()) == pytest.approx(0.0, abs=0.1)
+    assert float(random.std()) == pytest.approx(1.0, abs=0.1)
+    assert float(users[200:].min()) > 3
+
+
+def test_other_users_are_judged_by_what_was_counted() -> None:
+    own, others = clicks_of(0.3), clicks_of(0.5, seed=1, users=60, first=9001)
+    alone, found = UnrelatedUsers(own, ITEMS), UnrelatedUsers(own, ITEMS, others)
+    assert bool((alone.sound(others.user) == 1).all())
+    sound = found.sound(torch.arange(9001, 9061))
+    assert float(sound[:30].mean()) < 0.1 < 0.9 < float(sound[30:].mean())
+    assert torch.equal(found.sound(own.user), alone.sound(own.user))
+
+
+def test_of_many_clicks_those_of_some_users_tell_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    clicks = clicks_of(0.3, users=1500)
+    monkeypatch.setattr(unrelated, "_TESTED", len(clicks.item) // 3)
+    found, sound = found_in(clicks)
+    assert found.share == pytest.approx(0.3, abs=0.08)
+    assert float(sound[:450].mean()) < 0.1 < 0.95 < float(sound[450:].mean())
+
+
+@pytest.mark.parametrize("users", [[], [1], [1, 1, 1, 2, 2, 2], [1] * 9])
+def test_of_few_clicks_nothing_is_known(users: list[int]) -> None:
+    user = torch.tensor(users, dtype=torch.long)
+    found = UnrelatedUsers(Clicks(user, torch.arange(len(users)) + 1), ITEMS)
+    assert found.share == 0
+    assert found.sound(torch.tensor([1, 2, 7])).tolist() == [1, 1, 1]
+
+
+def test_testing_draws_no_random_numbers_and_gives_the_same_again() -> None:
+    clicks, before = clicks_of(0.3), torch.get_rng_state()
+    first, again = (UnrelatedUsers(clicks, ITEMS).sound(clicks.user) for _ in "12")
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("model", ["GRU4Rec", "WideDeep", "BPR"])
+def test_users_who_were_planted_weigh_next_to_nothing_from_the_first_epoch_on(
+    model: str, tmp_path: Any
+) -> None:
+    keys = {"weighting": "atjt", "plant": "users:0.3", "epochs": 1, "loss_type": "CE"}
+    keys |= {"user_inter_num_interval": "[40,200]", "MAX_ITEM_LIST_LENGTH": 5}
+    keys |= {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "mode": "uni20"}}
+    if model == "WideDeep":
+        keys["loss_type"] = "BCE"
+    ready = assemble(DenoisingConfig(model, "ml-100k", None, keys), tmp_path)
+    ready.trainer.fit(ready.train_data, None, verbose=False, saved=False)
+    epoch = ready.trainer.history[0]
+    assert epoch["false_positive"] < 0.1
+    assert epoch["true_positive"] > 0.95
+    share = 1 - (1 - epoch["weighted_share"]) / (1 - 0.3)
+    assert abs(share) < 0.1
