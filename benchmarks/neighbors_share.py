@@ -13,11 +13,12 @@ import tempfile
 import time
 from typing import Any
 
-from scipy.stats import mannwhitneyu
+import torch
 
 from recbole_atjt import assemble
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.data.clicks import clicks_in_order
+from recbole_atjt.report.weights import auroc
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.floor import share_of_noise
 from recbole_atjt.weighting.unrelated import UnrelatedUsers
@@ -67,15 +68,12 @@ def main() -> None:
             began = time.perf_counter()
             found = UnrelatedUsers(clicks, items)
             seconds = time.perf_counter() - began
-            auroc = None
+            told = ""
             if plant.startswith("users") and found.share:
                 every = clicks.user.unique()
-                sound = found.sound(every).numpy()
-                planted = (every.unsqueeze(1) == users).any(1).numpy()
-                above = mannwhitneyu(sound[~planted], sound[planted]).statistic
-                auroc = float(above) / planted.sum() / (~planted).sum()
+                sound, planted = found.sound(every), torch.isin(every, users)
+                told = f"{auroc(sound[~planted], sound[planted]):.3f}"
             floor = share_of_noise(clicks, items)
-            told = "" if auroc is None else f"{auroc:.3f}"
             print(
                 f"| {dataset} | {plant or 'nothing'} | {found.share:.3f} | {told} | {floor:.3f} | "
                 f"{seconds:.1f} |",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recbole_atjt import assemble
 from recbole_atjt.config import DenoisingConfig
-from recbole_atjt.weighting import unrelated
+from recbole_atjt.weighting import co_occurrence, unrelated
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.unrelated import UnrelatedUsers
 from tests.random_users import ITEMS, clicks_of
@@ -73,10 +73,19 @@ def test_other_users_are_judged_by_what_was_counted() -> None:
 
 def test_of_many_clicks_those_of_some_users_tell_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
     clicks = clicks_of(0.3, users=1500)
-    monkeypatch.setattr(unrelated, "_TESTED", len(clicks.item) // 3)
+    monkeypatch.setattr(co_occurrence, "_TESTED", len(clicks.item) // 3)
     found, sound = found_in(clicks)
     assert found.share == pytest.approx(0.3, abs=0.08)
     assert float(sound[:450].mean()) < 0.1 < 0.95 < float(sound[450:].mean())
+
+
+def test_users_with_more_clicks_than_a_block_are_tested_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clicks = clicks_of(0.3)
+    expected = UnrelatedUsers(clicks, ITEMS).sound(clicks.user)
+    monkeypatch.setattr(co_occurrence, "_BLOCK", 50)
+    assert torch.allclose(UnrelatedUsers(clicks, ITEMS).sound(clicks.user), expected)
 
 
 @pytest.mark.parametrize("users", [[], [1], [1, 1, 1, 2, 2, 2], [1] * 9])

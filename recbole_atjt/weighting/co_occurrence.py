@@ -19,6 +19,8 @@ _PRIOR = 1.0
 _LEAST_CLEAN = 0.02
 #: Clicks at most whose neighbours are counted: of larger data every so many users.
 _COUNTED = 2_000_000
+#: Clicks that are looked at where some say enough, about, all of their users.
+_TESTED = 2**16
 #: Clicks of a block that is worked on at once, at least; a user is in one block.
 _BLOCK = 2**17
 
@@ -146,13 +148,13 @@ class Counts:
 
         Args:
             clicks: Neighbours are theirs.
-            source: Where the items are from, as places of the clicks, all in one block, ``[T]``;
-                None for the clicks' own.
+            source: Where the items are from, as places of the clicks, which are then worked on at
+                once, ``[T]``; None for the clicks' own.
             own: Whether these clicks were counted.
             beside: Where the neighbours are from, as ``source``; None for the clicks' own.
         """
         found = [self.together[:0]]
-        for block in blocks(clicks.user):
+        for block in blocks(clicks.user) if source is None else [slice(len(clicks.user))]:
             user, item, weight = (each[block] for each in (clicks.user, clicks.item, clicks.weight))
             pairs = _Pairs.of(user)
             taken = _Taken.of(self, user, item, pairs, weight * own)
@@ -286,9 +288,9 @@ def one_block(user: Tensor, generator: torch.Generator) -> slice:
     return found[int(torch.randint(len(found), (), generator=generator))]
 
 
-def some_users(user: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Choose clicks of every so-manieth user, about ``most`` at most; return which, ``[T]``."""
-    step = max(1, -(-len(user) // most))
+def some_users(user: Tensor, generator: torch.Generator) -> Tensor:
+    """Choose clicks of every so-manieth user, enough to tell by; return which, ``[T]``."""
+    step = max(1, -(-len(user) // _TESTED))
     first = int(torch.randint(step, (), generator=generator))
     number: Tensor = torch.unique_consecutive(user, return_inverse=True)[1]
     return number % step == first

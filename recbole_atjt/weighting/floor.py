@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 from scipy.stats import mannwhitneyu
 
 from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, some_users
-from recbole_atjt.weighting.neighbors import Sample
+from recbole_atjt.weighting.neighbors import Sample, popularity_of
 
 #: Smaller shares may be what the polynomial does not fit.
 _WORTH = 0.15
@@ -27,8 +27,6 @@ _WORTH = 0.15
 _TELLING = 0.7
 _STARTS = (0.05, 0.3)
 _RIDGE = 1e-4
-#: Clicks at most that are looked at, all of their users.
-_TESTED = 2**16
 _SEED = 20263
 _LARGEST = 40.0
 
@@ -43,12 +41,11 @@ def share_of_noise(clicks: Clicks, n_items: int) -> float:
     every = WeighedClicks.of(clicks)
     counts = Counts.of(every, n_items)
     generator = torch.Generator().manual_seed(_SEED)
-    some = every.within(some_users(every.user, _TESTED, generator))
+    some = every.within(some_users(every.user, generator))
     sample = Sample.drawn(counts, some, counts.lifts(some, None, own=True), generator)
     if not len(sample.lift):
         return 0.0
-    frequency = np.bincount(clicks.item.numpy(), minlength=n_items)
-    popular = np.log(frequency + 0.5)[sample.item.numpy()]
+    popular = popularity_of(clicks, n_items)[sample.item].numpy()
     lift, label = sample.lift.numpy(), sample.is_click.numpy()
     share, log_clean = _fitted(np.stack((lift, popular, popular * lift, lift**2), axis=1), label)
     above = mannwhitneyu(log_clean[label], log_clean[~label]).statistic
@@ -79,11 +76,8 @@ def _fitted(features: np.ndarray, label: np.ndarray) -> tuple[float, np.ndarray]
         of_share = (slope * (1 - clean)).sum() * share * (1 - share)
         return losses.mean() + _RIDGE * (factor[1:] ** 2).sum(), np.append(of_factor, of_share)
 
-    tried = [
-        minimize(
-            loss, np.append(np.zeros(scaled.shape[1]), logit(start)), jac=True, method="L-BFGS-B"
-        )
-        for start in _STARTS
-    ]
+    zeros = np.zeros(scaled.shape[1])
+    starts = [np.append(zeros, logit(share)) for share in _STARTS]
+    tried = [minimize(loss, start, jac=True, method="L-BFGS-B") for start in starts]
     best = min(tried, key=lambda each: each.fun).x
     return float(expit(best[-1])), scaled @ best[:-1]

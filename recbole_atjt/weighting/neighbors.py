@@ -96,6 +96,11 @@ class Neighbors:
         return keys, (total / torch.bincount(place, minlength=len(keys))).float()
 
 
+def popularity_of(clicks: Clicks, n_items: int) -> Tensor:
+    """Return the logarithm of each item's clicks, half a one added, ``[n_items]`` float64."""
+    return (torch.bincount(clicks.item, minlength=n_items).double() + 0.5).log()
+
+
 def _least(ratio: Tensor) -> float:
     """Return the share of noise that the least likely clicks show, of log-ratios ``[T]``."""
     known = ratio[~ratio.isnan()].numpy()
@@ -162,8 +167,7 @@ class Reading:
             lift: Theirs, of the block.
             generator: Draws the items that they are told from.
         """
-        frequency = torch.bincount(clicks.item, minlength=len(counts.alone)).double()
-        popularity = (frequency + 0.5).log()
+        popularity = popularity_of(clicks, len(counts.alone))
         sample = Sample.drawn(counts, clicks.within(block), lift, generator)
         if not len(sample.lift):
             none = torch.zeros(4 + len(_BENDS), dtype=torch.float64)

@@ -26,8 +26,6 @@ _RISING = 1.5
 _ABOVE = (0.5, 0.8)
 #: Where the distance from random users is cut into bins.
 _EDGES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-#: Clicks at most that are looked at, all of their users.
-_TESTED = 2**16
 _SEED = 20262
 
 
@@ -80,7 +78,7 @@ class UnrelatedUsers:
         every = WeighedClicks.of(clicks)
         generator = torch.Generator().manual_seed(_SEED)
         counts = Counts.of(every, n_items)
-        chosen = some_users(every.user, _TESTED, generator)
+        chosen = some_users(every.user, generator)
         some = every.within(chosen)
         lift = counts.lifts(some, None, own=True)
         reading = Reading.of(counts, every, chosen, lift, generator)
