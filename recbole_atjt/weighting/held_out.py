@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import torch
-from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import clicked, target_scores
 from recbole_atjt.weighting.random_histories import compared
+from recbole_atjt.weighting.ranks import BINS, bin_of, shares_by_rank
 
 #: Other users that a held-out click is compared with.
 DRAWS = 4
 #: Rows of the batch that are looked through for them, for each that is expected to be found.
 _TRIED = 3
-#: Bins of a click's rank among these users.
-_BINS = 10
 #: What an epoch leaves of earlier epochs' counts.
 _KEPT = 0.5
-#: Probability of an item to hold no noise, before anything is known.
-_SOUND = 0.95
-#: Shares of noise that an item may hold.
-_SHARES = 11
-#: Least density of clean clicks' ranks, relative to that of noise.
-_LEAST = 0.05
 #: The mean rank says something from so many standard errors above 1/2 on.
 _CLEAR = 5.0
 #: It has stopped rising where an epoch adds less than this part to its distance from 1/2.
 _STILL = 0.03
-_ROUNDS = 30
 #: Power of two that hashes stay below.
 _LARGEST = 2**31
 
@@ -40,10 +31,8 @@ class HeldOutPairs(nn.Module):
     scores of what it was trained on tell nothing. Of a part of all pairs, chosen by a hash, no row
     is trained on. A held-out click on item y is compared with held-out pairs of y and other
     users: its rank u among these is uniform if it does not depend on its user, whatever the model
-    is, and tends to 1 if it does. Ranks of the clicks on one item are drawn from
-    :math:`s_y + (1 - s_y) \, g(u)`, with g the density of clean clicks' ranks, never falling, and
-    :math:`s_y` the item's share of noise: 0 for most items, and as likely any other.
-    It is found by empirical Bayes (EM over :math:`s_y` and g); where too little is known it is 0.
+    is, and tends to 1 if it does. These ranks tell the item's share of noise
+    (:func:`~recbole_atjt.weighting.ranks.shares_by_rank`).
 
     Pairs are held out until the mean rank of held-out clicks has stopped rising: the model has
     learned what it will of its users' tastes, and the shares stay as they are then. From there on
@@ -64,10 +53,10 @@ class HeldOutPairs(nn.Module):
         #: Whether the model at hand is one whose pairs are held out.
         self.active = False
         #: Clicks on each item by their rank, of this epoch and, less and less, of earlier ones.
-        self.register_buffer("ranks", torch.zeros(n_items, _BINS, dtype=torch.float64))
+        self.register_buffer("ranks", torch.zeros(n_items, BINS, dtype=torch.float64))
         #: Mean rank of held-out clicks above 1/2 in the last epoch.
         self.register_buffer("lift", torch.zeros((), dtype=torch.float64))
-        #: Whether all pairs are trained on again.
+        #: Whether all pairs are trained on, and the noise of items stays as it is known.
         self.register_buffer("released", torch.zeros((), dtype=torch.long))
         self._holding = part > 0
 
@@ -148,9 +137,8 @@ class HeldOutPairs(nn.Module):
         below, equal, drawn = counts.index_add_(0, which, each).unbind(1)
         chance = torch.rand(len(target), device=device, generator=generator).double()
         rank = (below + chance * (1 + equal)) / (1 + drawn)
-        bins = (rank * _BINS).long().clamp_max(_BINS - 1)
         seen = drawn > 0
-        place = item[target[seen]] * _BINS + bins[seen]
+        place = item[target[seen]] * BINS + bin_of(rank[seen])
         self.ranks.view(-1).index_add_(0, place, torch.full_like(rank[seen], 1 - _KEPT))
 
     @torch.no_grad()
@@ -163,7 +151,7 @@ class HeldOutPairs(nn.Module):
         number = self.ranks.sum()
         if not bool(number > 0):
             return False
-        place = (torch.arange(_BINS).to(self.ranks) + 0.5) / _BINS
+        place = (torch.arange(BINS).to(self.ranks) + 0.5) / BINS
         lift, before = (self.ranks.sum(0) @ place) / number - 0.5, self.lift.clone()
         self.lift.copy_(lift)
         clear = lift > _CLEAR * (12 * number).rsqrt()  # of a mean of uniform numbers
@@ -181,32 +169,6 @@ class HeldOutPairs(nn.Module):
             self.released.fill_(1)
         return held
 
-    @torch.no_grad()
     def shares(self) -> Tensor:
         """Return the share of noise in the clicks on each item, ``[n_items]``."""
-        found = self.ranks.new_zeros(len(self.ranks))
-        seen = self.ranks.sum(1) > 0
-        if not bool(seen.any()):
-            return found
-        counts = self.ranks[seen]
-        clicks = counts.sum(1)
-        density = counts.sum(0) / counts.sum() * _BINS
-        shares = torch.linspace(0, 1, _SHARES).to(counts)
-        prior = torch.full_like(shares, (1 - _SOUND) / (_SHARES - 1))
-        prior[0] = _SOUND
-        noise, share = counts.new_zeros(()), clicks.new_zeros(len(clicks))
-        for _ in range(_ROUNDS):
-            clean = _rising_density((density - noise) / (1 - noise))
-            mixed = shares + (1 - shares) * clean.unsqueeze(1)  # [bins, shares]
-            posterior = (counts @ mixed.log() + prior.log()).softmax(1)
-            share = (posterior @ shares) * (posterior[:, 0] < 0.5)
-            noise = (share * clicks).sum() / clicks.sum()
-        found[seen] = share
-        return found
-
-
-def _rising_density(density: Tensor) -> Tensor:
-    """Return the nearest density over bins that never falls, with mean 1, ``[bins]``."""
-    rising = torch.as_tensor(isotonic_regression(density.cpu().numpy()).x).to(density)
-    rising = rising.clamp_min(_LEAST)
-    return rising / rising.mean()
+        return shares_by_rank(self.ranks)
