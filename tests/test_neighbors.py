@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from recbole_atjt.weighting import co_occurrence, neighbors
-from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.co_occurrence import CLOSE, FAR, Clicks, Scale
 from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.neighbors import Neighbors
 
@@ -38,14 +38,16 @@ def tasteful_clicks(noise: float, seed: int = 0, users: int = 400) -> tuple[Clic
     return Clicks(torch.from_numpy(user), torch.from_numpy(item)), torch.from_numpy(noisy)
 
 
-def naive_lifts(clicks: Clicks, weight: list[float], source: list[int] | None) -> list[float]:
+def naive_lifts(
+    clicks: Clicks, weight: list[float], source: list[int] | None, scale: Scale
+) -> list[float]:
     """Return the lift of each click, or of other clicks' items in its place, by loops."""
     user, item = clicks.user.tolist(), clicks.item.tolist()
 
     def pairs(place: int) -> list[tuple[int, float]]:
-        near = range(max(0, place - 10), min(len(user), place + 11))
+        near = range(max(0, place - scale.reach), min(len(user), place + scale.reach + 1))
         return [
-            (other, math.exp(-abs(place - other) / 3))
+            (other, math.exp(-abs(place - other) / scale.near))
             for other in near
             if other != place and user[other] == user[place]
         ]
@@ -81,19 +83,22 @@ def weighed(clicks: Clicks, seed: int = 3) -> Any:
     return co_occurrence.WeighedClicks(clicks.user, clicks.item, weight)
 
 
+@pytest.mark.parametrize("scale", [CLOSE, FAR, Scale(2, 1.0)])
 @pytest.mark.parametrize("block", [1, 10, 1000])
-def test_lifts_are_those_of_a_naive_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lifts_are_those_of_a_naive_loop(
+    block: int, scale: Scale, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(co_occurrence, "_BLOCK", block)
     clicks = weighed(random_clicks())
-    counts = co_occurrence.Counts.of(clicks, ITEMS)
+    counts = co_occurrence.Counts.of(clicks, ITEMS, scale)
     weight = clicks.weight.tolist()
     found = counts.lifts(clicks, None, own=True)
-    assert found.tolist() == pytest.approx(naive_lifts(clicks, weight, None), nan_ok=True)
+    assert found.tolist() == pytest.approx(naive_lifts(clicks, weight, None, scale), nan_ok=True)
     assert len(list(co_occurrence.blocks(clicks.user))) == {1: 12, 10: 4, 1000: 1}[block]
     monkeypatch.undo()
     source = torch.randperm(len(weight), generator=torch.Generator().manual_seed(5))
     found = counts.lifts(clicks, source, own=True)
-    expected = naive_lifts(clicks, weight, source.tolist())
+    expected = naive_lifts(clicks, weight, source.tolist(), scale)
     assert found.tolist() == pytest.approx(expected, nan_ok=True)
 
 
@@ -114,11 +119,14 @@ def test_of_large_data_every_so_many_users_are_counted(monkeypatch: pytest.Monke
     assert found[~even].allclose(expected.lifts(odd, None, own=False), equal_nan=True)
 
 
+@pytest.mark.parametrize("scales", [(CLOSE,), (CLOSE, FAR)])
 @pytest.mark.parametrize("block", [2000, 2**17])
-def test_noise_is_told_from_taste(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_is_told_from_taste(
+    block: int, scales: tuple[Scale, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(co_occurrence, "_BLOCK", block)
     clicks, noisy = tasteful_clicks(0.3)
-    ratio = Neighbors(clicks, ITEMS).log_ratio(clicks.user, clicks.item)
+    ratio = Neighbors(clicks, ITEMS, scales).log_ratio(clicks.user, clicks.item)
     assert not bool(ratio.isnan().any())
     rank = rankdata(-ratio.numpy())
     found, missed = int(noisy.sum()), int((~noisy).sum())
@@ -171,7 +179,7 @@ def test_what_is_not_known_is_no_number() -> None:
 @pytest.mark.parametrize("users", [[], [1], [1, 2, 3]])
 def test_without_neighbours_nothing_is_known(users: list[int]) -> None:
     user = torch.tensor(users, dtype=torch.long)
-    reads = Neighbors(Clicks(user, torch.ones_like(user)), 3)
+    reads = Neighbors(Clicks(user, torch.ones_like(user)), 3, (CLOSE, FAR))
     asked = torch.tensor([1, 2])
     assert bool(reads.log_ratio(asked, torch.ones_like(asked)).isnan().all())
 

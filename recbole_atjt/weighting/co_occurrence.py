@@ -9,10 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Clicks before and after a click that are its neighbours,
-_REACH = 10
-#: and the distance over which a neighbour's say falls to a third.
-_NEAR = 3.0
 #: Counts that are added to what is expected and to what is found, so that rare pairs say little.
 _PRIOR = 1.0
 #: What a click counts at least.
@@ -23,6 +19,26 @@ _COUNTED = 2_000_000
 _TESTED = 2**16
 #: Clicks of a block that is worked on at once, at least; a user is in one block.
 _BLOCK = 2**17
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How far apart clicks of a user are neighbours.
+
+    Args:
+        reach: Clicks before and after a click that are its neighbours.
+        near: Distance over which a neighbour's say falls to a third.
+    """
+
+    reach: int
+    near: float
+
+    def say(self, distance: int) -> float:
+        """Return how much a neighbour has to say, 1 at a distance of none."""
+        return float(np.exp(-distance / self.near))
+
+
+CLOSE, FAR = Scale(10, 3.0), Scale(30, 10.0)
 
 
 @dataclass(frozen=True)
@@ -68,12 +84,12 @@ class _Pairs:
     near: Tensor
 
     @classmethod
-    def of(cls, user: Tensor) -> _Pairs:
+    def of(cls, user: Tensor, scale: Scale) -> _Pairs:
         """Find those of clicks ``[B]``."""
         parts = []
-        for distance in range(1, min(_REACH, len(user) - 1) + 1):
+        for distance in range(1, min(scale.reach, len(user) - 1) + 1):
             one = (user[:-distance] == user[distance:]).nonzero().squeeze(1)
-            near = torch.full((len(one),), float(np.exp(-distance / _NEAR)), dtype=torch.float64)
+            near = torch.full((len(one),), scale.say(distance), dtype=torch.float64)
             parts.append((one, one + distance, near))
         if not parts:
             none = torch.zeros(0, dtype=torch.long)
@@ -113,15 +129,17 @@ class Counts:
         together: Its sum of k, ``[K]``.
         alone: That of all pairs with an item, ``[n_items]``.
         step: Of how many users one is counted.
+        scale: Which clicks are neighbours.
     """
 
     keys: Tensor
     together: Tensor
     alone: Tensor
     step: int
+    scale: Scale
 
     @classmethod
-    def of(cls, clicks: WeighedClicks, n_items: int) -> Counts:
+    def of(cls, clicks: WeighedClicks, n_items: int, scale: Scale = CLOSE) -> Counts:
         """Count."""
         step = max(1, -(-len(clicks.user) // _COUNTED))
         alone = torch.zeros(n_items, dtype=torch.float64)
@@ -131,13 +149,13 @@ class Counts:
             user, item, weight = (
                 each[block][counted] for each in (clicks.user, clicks.item, clicks.weight)
             )
-            pairs = _Pairs.of(user)
+            pairs = _Pairs.of(user, scale)
             one, other = item[pairs.one], item[pairs.other]
             mass = pairs.mass(weight)
             alone.index_add_(0, one, mass).index_add_(0, other, mass)
             found.append(_summed(_key(one, other, n_items), mass))
         keys, together = (torch.cat(each) for each in zip(*found))
-        return cls(*_summed(keys, together), alone, step)
+        return cls(*_summed(keys, together), alone, step, scale)
 
     def lifts(
         self, clicks: WeighedClicks, source: Tensor | None, own: bool, beside: Tensor | None = None
@@ -156,7 +174,7 @@ class Counts:
         found = [self.together[:0]]
         for block in blocks(clicks.user) if source is None else [slice(len(clicks.user))]:
             user, item, weight = (each[block] for each in (clicks.user, clicks.item, clicks.weight))
-            pairs = _Pairs.of(user)
+            pairs = _Pairs.of(user, self.scale)
             taken = _Taken.of(self, user, item, pairs, weight * own)
             if source is None:
                 lift = self._lift(item, taken, pairs.one, pairs.other)

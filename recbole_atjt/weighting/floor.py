@@ -42,11 +42,12 @@ def share_of_noise(clicks: Clicks, n_items: int) -> float:
     counts = Counts.of(every, n_items)
     generator = torch.Generator().manual_seed(_SEED)
     some = every.within(some_users(every.user, generator))
-    sample = Sample.drawn(counts, some, counts.lifts(some, None, own=True), generator)
+    lifts = counts.lifts(some, None, own=True).unsqueeze(1)
+    sample = Sample.drawn([counts], some, lifts, generator)
     if not len(sample.lift):
         return 0.0
     popular = popularity_of(clicks, n_items)[sample.item].numpy()
-    lift, label = sample.lift.numpy(), sample.is_click.numpy()
+    lift, label = sample.lift.squeeze(1).numpy(), sample.is_click.numpy()
     share, log_clean = _fitted(np.stack((lift, popular, popular * lift, lift**2), axis=1), label)
     above = mannwhitneyu(log_clean[label], log_clean[~label]).statistic
     score = float(above) / (label.sum() * (~label).sum())  # AUROC

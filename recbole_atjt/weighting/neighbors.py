@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,15 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, found_in, one_block
+from recbole_atjt.weighting.co_occurrence import (
+    CLOSE,
+    Clicks,
+    Counts,
+    Scale,
+    WeighedClicks,
+    found_in,
+    one_block,
+)
 
 #: How often all is counted: once, and again with what is known of the clicks by then.
 _ROUNDS = 2
@@ -47,10 +56,11 @@ class Neighbors:
     Args:
         clicks: The clicks that are counted and read.
         n_items: Number of items, the padding included.
+        scales: Which clicks are neighbours; the lift of each is read.
     """
 
-    def __init__(self, clicks: Clicks, n_items: int) -> None:
-        self.clicks, self.n_items = clicks, n_items
+    def __init__(self, clicks: Clicks, n_items: int, scales: Sequence[Scale] = (CLOSE,)) -> None:
+        self.clicks, self.n_items, self.scales = clicks, n_items, scales
         self._others: Clicks | None = None
         self._table: tuple[Tensor, Tensor] | None = None
 
@@ -77,8 +87,8 @@ class Neighbors:
         known = [WeighedClicks.of(each) for each in (self.clicks, self._others) if each is not None]
         for _ in range(_ROUNDS):
             own = known[0]
-            counts = Counts.of(own, self.n_items)
-            lifts = [counts.lifts(each, None, own=each is own) for each in known]
+            counts = [Counts.of(own, self.n_items, scale) for scale in self.scales]
+            lifts = [lifts_of(counts, each, None, own=each is own) for each in known]
             generator = torch.Generator().manual_seed(_SEED)
             block = one_block(own.user, generator)
             reading = Reading.of(counts, own, block, lifts[0][block], generator)
@@ -94,6 +104,13 @@ class Neighbors:
         keys, place = torch.unique(key, return_inverse=True)
         total = ratio.new_zeros(len(keys)).index_add_(0, place, ratio[known])
         return keys, (total / torch.bincount(place, minlength=len(keys))).float()
+
+
+def lifts_of(
+    counts: Sequence[Counts], clicks: WeighedClicks, source: Tensor | None, own: bool
+) -> Tensor:
+    """Return the lifts of each of the counts, see :meth:`Counts.lifts`, ``[T, L]``."""
+    return torch.stack([each.lifts(clicks, source, own) for each in counts], dim=1)
 
 
 def popularity_of(clicks: Clicks, n_items: int) -> Tensor:
@@ -112,7 +129,7 @@ class Sample:
     """Clicks, and as many items of other clicks in their places.
 
     Args:
-        lift: ``[n]``.
+        lift: ``[n, L]``.
         item: ``[n]``.
         is_click: Whether it is one, ``[n]``.
     """
@@ -123,13 +140,17 @@ class Sample:
 
     @classmethod
     def drawn(
-        cls, counts: Counts, clicks: WeighedClicks, lift: Tensor, generator: torch.Generator
+        cls,
+        counts: Sequence[Counts],
+        clicks: WeighedClicks,
+        lift: Tensor,
+        generator: torch.Generator,
     ) -> Sample:
-        """Draw it from the clicks of a block, with their lifts, ``[B]``."""
+        """Draw it from the clicks of a block, with their lifts, ``[B, L]``."""
         source = torch.randperm(len(lift), generator=generator)
         some = torch.randperm(len(lift), generator=generator)[:_READ]
-        some = some[~lift[some].isnan()]
-        lift_of_drawn = counts.lifts(clicks, source, own=True)[some]
+        some = some[~lift[some].isnan().any(1)]
+        lift_of_drawn = lifts_of(counts, clicks, source, own=True)[some]
         item = torch.cat((clicks.item[some], clicks.item[source][some]))
         is_click = torch.arange(2 * len(some)) < len(some)
         return cls(torch.cat((lift[some], lift_of_drawn)), item, is_click)
@@ -140,7 +161,7 @@ class Reading:
     """A regression of being a click, not drawn by frequency, on lift and frequency of its item.
 
     Args:
-        bends: Where it bends, ``[7]``.
+        bends: Where it bends, ``[7, L]``.
         popularity: Logarithm of each item's clicks, ``[n_items]``.
         factor: Of each feature, ``[F]``.
     """
@@ -152,7 +173,7 @@ class Reading:
     @classmethod
     def of(
         cls,
-        counts: Counts,
+        counts: Sequence[Counts],
         clicks: WeighedClicks,
         block: slice | Tensor,
         lift: Tensor,
@@ -164,25 +185,27 @@ class Reading:
             counts: What the lifts are from.
             clicks: Those that were counted.
             block: Which of them are read.
-            lift: Theirs, of the block.
+            lift: Theirs, of the block, ``[B, L]``.
             generator: Draws the items that they are told from.
         """
-        popularity = popularity_of(clicks, len(counts.alone))
+        popularity = popularity_of(clicks, len(counts[0].alone))
         sample = Sample.drawn(counts, clicks.within(block), lift, generator)
         if not len(sample.lift):
-            none = torch.zeros(4 + len(_BENDS), dtype=torch.float64)
-            return cls(none[: len(_BENDS)], popularity, none)
-        bends = torch.quantile(sample.lift, torch.tensor(_BENDS, dtype=torch.float64))
-        reading = cls(bends, popularity, bends[:0])
+            scales = len(counts)
+            none = torch.zeros(2 + scales * (2 + len(_BENDS)), dtype=torch.float64)
+            return cls(none.new_zeros(len(_BENDS), scales), popularity, none)
+        quantiles = torch.tensor(_BENDS, dtype=torch.float64)
+        bends = torch.quantile(sample.lift, quantiles, dim=0)
+        reading = cls(bends, popularity, bends[:0, 0])
         features = reading._features(sample.lift, sample.item)
         factor = _regressed(features.numpy(), sample.is_click.double().numpy())
         return replace(reading, factor=torch.from_numpy(factor))
 
     def _features(self, lift: Tensor, item: Tensor) -> Tensor:
-        popularity = self.popularity[item]
+        popularity = self.popularity[item].unsqueeze(1)
         bent = [(lift - bend).clamp_min(0.0) for bend in self.bends]
-        return torch.stack(
-            [torch.ones_like(lift), lift, *bent, popularity, popularity * lift], dim=1
+        return torch.cat(
+            [torch.ones_like(popularity), lift, *bent, popularity, popularity * lift], dim=1
         )
 
     def log_ratio(self, lift: Tensor, item: Tensor) -> Tensor:

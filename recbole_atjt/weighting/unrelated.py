@@ -81,11 +81,14 @@ class UnrelatedUsers:
         chosen = some_users(every.user, generator)
         some = every.within(chosen)
         lift = counts.lifts(some, None, own=True)
-        reading = Reading.of(counts, every, chosen, lift, generator)
+        reading = Reading.of([counts], every, chosen, lift.unsqueeze(1), generator)
         source = torch.randperm(len(some.item), generator=generator)
         of_random = counts.lifts(some, source, own=True, beside=source)
-        drawn = _Users.of(some.user, reading.log_ratio(of_random, some.item[source]))
-        users, usual = _Users.of(some.user, reading.log_ratio(lift, some.item)), _Usual.of(drawn)
+        drawn = _Users.of(some.user, reading.log_ratio(of_random.unsqueeze(1), some.item[source]))
+        users, usual = (
+            _Users.of(some.user, reading.log_ratio(lift.unsqueeze(1), some.item)),
+            _Usual.of(drawn),
+        )
         #: Share of users that are unrelated; 0 where there are none.
         self.share, unrelated = _tested(usual.distance(users), usual.distance(drawn))
         tables = [(torch.zeros(0, dtype=torch.long), torch.zeros(0))]
@@ -93,7 +96,7 @@ class UnrelatedUsers:
             known = [(every, True)] if others is None else [(every, True), (others, False)]
             for each, own in known:
                 lift = counts.lifts(WeighedClicks.of(each), None, own)
-                users = _Users.of(each.user, reading.log_ratio(lift, each.item))
+                users = _Users.of(each.user, reading.log_ratio(lift.unsqueeze(1), each.item))
                 sound = 1.0 - unrelated[np.digitize(usual.distance(users), _EDGES)]
                 tables.append((torch.from_numpy(users.user), torch.from_numpy(sound).float()))
         user, probability = (torch.cat(both) for both in zip(*tables))
