@@ -1,14 +1,16 @@
-"""Clicks of users with tastes, and of some who click on anything."""
+"""Clicks of users with tastes, of some who click on anything, and on items that nobody chose."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import Clicks
 
 ITEMS = 121
 EACH = 20
+BAIT = 3
 
 
 def clicks_of(unrelated: float, seed: int = 0, users: int = 500, first: int = 1) -> Clicks:
@@ -18,3 +20,12 @@ def clicks_of(unrelated: float, seed: int = 0, users: int = 500, first: int = 1)
     taste = 10 * drawn.integers(0, (ITEMS - 1) // 10, len(user)) + user % 10 + 1
     item = np.where(user < unrelated * users, drawn.integers(1, ITEMS, len(user)), taste)
     return Clicks(torch.from_numpy(user + first), torch.from_numpy(item))
+
+
+def with_bait(share: float, users: int = 500) -> tuple[Clicks, Tensor]:
+    """Return clicks of which a share is on the first ``BAIT`` items, and which are noise."""
+    clicks = clicks_of(0.0, users=users)
+    drawn = np.random.default_rng(4)
+    noisy = torch.from_numpy(drawn.random(len(clicks.item)) < share)
+    bait = torch.from_numpy(drawn.integers(1, BAIT + 1, len(clicks.item)))
+    return Clicks(clicks.user, torch.where(noisy, bait, clicks.item)), noisy

@@ -17,8 +17,8 @@ from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from recbole_atjt.weighting.likelihood_recognizer import weighted_recognition_loss
 from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining
 from recbole_atjt.weighting.table import build_weighting
+from tests.random_users import BAIT, clicks_of, with_bait
 from tests.random_users import ITEMS as USERS_ITEMS
-from tests.random_users import clicks_of
 
 ITEMS = 30
 
@@ -157,15 +157,57 @@ def test_users_that_are_judged_are_known_beside_those_of_the_training() -> None:
     assert float(theirs.weight[:30].mean()) < 0.1 < 0.9 < float(theirs.weight[30:].mean())
 
 
-def test_the_share_that_neighbours_show_is_without_unrelated_users() -> None:
-    strategy, _ = known_users(0.3)
+def told(strategy: LikelihoodJointTraining, clicks: Clicks, spread: bool) -> torch.Tensor:
+    """Return the shares of noise in the clicks on items that are told of clicks."""
+    strategy.meet(lambda: clicks)
     assert strategy.mixture.elsewhere is not None
-    assert strategy.mixture.elsewhere() == 0
+    return strategy.mixture.elsewhere(spread)
+
+
+def test_the_noise_that_neighbours_show_is_without_unrelated_users() -> None:
+    strategy, _ = known_users(0.3)
     clicks = clicks_of(0.3)
-    noisy = torch.rand(len(clicks.item), generator=torch.Generator().manual_seed(1)) < 0.35
-    item = torch.where(noisy, clicks.item[torch.randperm(len(clicks.item))], clicks.item)
-    strategy.meet(lambda: Clicks(clicks.user, item))
-    assert strategy.mixture.elsewhere() == pytest.approx(0.35 * 0.9, abs=0.1)
+    assert not bool(told(strategy, clicks, spread=True).any())
+    drawn = torch.Generator().manual_seed(1)
+    noisy = torch.rand(len(clicks.item), generator=drawn) < 0.35
+    other = clicks.item[torch.randperm(len(clicks.item), generator=drawn)]
+    clicks = Clicks(clicks.user, torch.where(noisy, other, clicks.item))
+    assert not bool(told(strategy, clicks, spread=False).any())
+    shares = told(strategy, clicks, spread=True)
+    assert shares.tolist() == pytest.approx([0.35 * 0.9] * USERS_ITEMS, abs=0.1)
+
+
+def test_items_that_noise_fell_on_are_told_of_rather_than_a_share_of_all() -> None:
+    strategy, _ = known_users(0.0)
+    clicks, _ = with_bait(0.3)
+    shares = told(strategy, clicks, spread=True)
+    assert float(shares[1 : 1 + BAIT].min()) > 0.8
+    assert float(shares[1 + BAIT :].mean()) < 0.02
+
+
+@pytest.mark.parametrize("warm_up", [0, 1])
+def test_what_neighbours_tell_weighs_from_the_first_batch_of_labelled_rows_on(
+    warm_up: int,
+) -> None:
+    clicks, _ = with_bait(0.3)
+    keys = {"weighting": "atjt", "atjt_warmup": warm_up}
+    strategy = build_weighting(keys, torch.bincount(clicks.item, minlength=USERS_ITEMS))
+    assert isinstance(strategy, LikelihoodJointTraining)
+    strategy.meet(lambda: clicks)
+    strategy.start_epoch(0)
+    row = torch.arange(0, len(clicks.item), 20)
+    logit = torch.randn(len(row), requires_grad=True)
+    loss = functional.binary_cross_entropy_with_logits(
+        logit, torch.ones_like(logit), reduction="none"
+    )
+    seen = Evidence(loss, clicks.user[row], clicks.item[row], label=torch.ones(len(row)))
+    assert not strategy.passes
+    weights = strategy(seen)
+    assert not strategy.passes
+    bait = clicks.item[row] <= BAIT
+    assert float(weights[bait].mean()) < 0.25
+    assert float(weights[~bait].mean()) > 0.9
+    assert strategy.describe()["weighted_share"] == pytest.approx(0.3, abs=0.04)
 
 
 def test_it_reads_no_clicks_where_it_reads_the_likelihood_alone() -> None:

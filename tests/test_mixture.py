@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -250,34 +251,55 @@ def test_a_target_that_the_model_rules_out_has_a_finite_ratio() -> None:
     assert torch.isfinite(mixture.log_lift(torch.tensor([1, 2]), torch.tensor([-500.0, 0.0]))).all()
 
 
-@pytest.mark.parametrize(("told", "used"), [(0.3, 0.3), (0.9, 0.6), (0.0, 0.0)])
-@pytest.mark.parametrize("given_up", [False, True])
-def test_where_held_out_pairs_tell_of_no_noise_others_may(
-    told: float, used: float, given_up: bool
+def asked(mixture: NoiseMixture, told: Tensor, **changes: Any) -> list[bool]:
+    """Watch a first batch of single scores where shares are told; return what was asked for."""
+    spread: list[bool] = []
+    mixture.elsewhere = lambda each: spread.append(each) or told
+    item = torch.tensor([1, 2])
+    mixture.watch(Evidence(torch.ones(2), torch.arange(2), item, label=torch.ones(2), **changes))
+    return spread
+
+
+@pytest.mark.parametrize(("told", "used"), [(0.3, 0.3), (0.9, 0.6), (0.02, 0.0)])
+def test_a_model_without_a_softmax_begins_with_the_noise_that_is_told(
+    told: float, used: float
 ) -> None:
-    """By frequency: what an item is clicked on more often, it has as much more noise."""
-    mixture = build()
-    mixture.elsewhere = lambda: told
-    mixture.pairs.part, mixture.pairs.active = 0.2, True
-    mixture.clicks[1] = 100.0
-    mixture.pairs.ranks[1, -1] = 4000.0  # every held-out click fits its user
-    mixture.pairs.lift.fill_(0.45)
-    if given_up:
-        mixture.share.zero_()
-        mixture.conclude()
-    else:
-        mixture.update()
-    assert mixture.settled.begins_again
+    mixture = build(0.0)
+    mixture.start(0, warm_up=1)
+    shares = torch.zeros(ITEMS)
+    shares[3] = told / float(mixture.unigram[3])
+    assert asked(mixture, shares) == [False]
+    assert mixture.by_items == bool(used)
     assert float(mixture.settled.value) == pytest.approx(used)
-    if told:
+    if used:
         assert float(mixture.share) == pytest.approx(used)
-        assert torch.equal(mixture.noise, mixture.unigram)
+        assert float(mixture.noise[3]) > 0.9
+        mixture.settled.end_epoch()
+        mixture.start(1, warm_up=1)
+        assert mixture.weighs
+        assert not mixture.by_items
+    assert not mixture.settled.begins_again
 
 
-def test_where_held_out_pairs_tell_of_noise_nobody_else_is_asked() -> None:
+def test_what_is_told_stays() -> None:
+    mixture = build(0.0)
+    mixture.start(0)
+    asked(mixture, torch.full((ITEMS,), 0.3))
+    noise = mixture.noise.clone()
+    mixture.clicks[1] = mixture.mass[1] = 100.0
+    mixture.histories.tail[1] = torch.tensor([50.0, 100.0])  # as noise has it
+    mixture.update()
+    assert mixture.shares() == pytest.approx({"noise_share": 0.3, "weighted_share": 0.3})
+    assert torch.equal(mixture.noise, noise)
+    assert not mixture.settled.begins_again
+
+
+@pytest.mark.parametrize("case", ["softmax", "later epoch", "later batch", "no graph"])
+def test_nobody_is_asked_but_at_the_very_beginning(case: str) -> None:
     mixture = build()
-    mixture.elsewhere = lambda: pytest.fail("asked")
-    mixture.share.fill_(0.2)
-    mixture.pairs.part, mixture.pairs.active = 0.2, True
-    mixture.conclude()
-    assert float(mixture.settled.value) == pytest.approx(0.2)
+    mixture.looking.batch = 1 if case == "later batch" else 0
+    changes: dict[str, Any] = {"logits": torch.zeros(2, ITEMS)} if case == "softmax" else {}
+    with torch.set_grad_enabled(case != "no graph"):
+        found = asked(mixture, torch.full((ITEMS,), 0.3), epoch=int(case[6:] == "epoch"), **changes)
+    assert found == []
+    assert float(mixture.settled.value) == float(build().settled.value)

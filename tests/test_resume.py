@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import _checksum, load_checkpoint, save_checkpoint
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.weighting.channel import NoiseChannel
+from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from tests.models import data_path
 from tests.runs import LEAVE_ONE_OUT, Rising, assemble, fit
 from tests.tiers import fast
@@ -82,6 +84,31 @@ def test_a_resumed_training_begins_again_where_an_unbroken_one_does(
         assert rest.best_epoch == whole.best_epoch
         for key, value in whole.bare_model.state_dict().items():
             assert torch.equal(rest.bare_model.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize("loss_type", ["BCE", "BPR"])
+def test_what_neighbours_told_at_the_beginning_is_kept(
+    loss_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"weighting": "atjt", "atjt_evidence": "likelihood", **NEGATIVES, **UNI10}
+    changes["loss_type"] = loss_type
+
+    def told(self: LikelihoodJointTraining, spread: bool) -> Tensor:
+        return torch.full((len(self.item_frequency),), 0.3)
+
+    monkeypatch.setattr(LikelihoodJointTraining, "_noise_by_neighbors", told)
+    whole, half = fit(4, **changes), fit(2, **changes)
+    assert whole.epochs == 4
+    assert 0 < whole.history[0]["weighted_share"] < 0.31
+    assert whole.history[0]["mean_weight"] < 1
+    monkeypatch.setattr(
+        LikelihoodJointTraining, "_noise_by_neighbors", lambda *_: pytest.fail("asked again")
+    )
+    rest = fit(4, resume=half.saved_model_file, **changes)
+    assert rest.history == whole.history
+    assert rest.progress == whole.progress
+    for key, value in whole.bare_model.state_dict().items():
+        assert torch.equal(rest.bare_model.state_dict()[key], value), key
 
 
 def broken_off_after(last: int, **changes: Any) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
-from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.co_occurrence import CLOSE, FAR, Clicks
 from recbole_atjt.weighting.floor import share_of_noise
 from recbole_atjt.weighting.likelihood import clicked, negative_scores
 from recbole_atjt.weighting.likelihood_recognizer import (
@@ -28,6 +28,7 @@ from recbole_atjt.weighting.recognition import (
 )
 from recbole_atjt.weighting.report import Curve
 from recbole_atjt.weighting.unrelated import UnrelatedUsers
+from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 
 #: Users whose clicks are related with less than this probability say nothing of noise in others.
 _UNSOUND = 0.5
@@ -56,8 +57,12 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     what the likelihood says beyond the item. Users whose clicks are unrelated altogether
     (:class:`~recbole_atjt.weighting.unrelated.UnrelatedUsers`) are known before the training: their
     sequences weigh next to nothing from its first batch on, and say nothing of the noise in others.
-    Where held-out pairs tell of no noise, neighbours may
-    (:func:`~recbole_atjt.weighting.floor.share_of_noise`).
+    A model without a softmax says little of its clicks, and late. There neighbours tell before the
+    training which items' clicks are unrelated
+    (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`), and of models that
+    know their users also how much noise is drawn by frequency
+    (:func:`~recbole_atjt.weighting.floor.share_of_noise`); what they find is known from the first
+    batch on. Such models say nothing of histories; in their place, neighbours further off speak.
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.
@@ -106,7 +111,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         if self._rate is not None:
             self.mixture.give(self._rate)
         elif self.reads_clicks:
-            self.mixture.elsewhere = self._share_by_neighbors
+            self.mixture.elsewhere = self._noise_by_neighbors
         self._curve = Curve()
         self._loss: Tensor | None = None
         self._has_loss = False  # the last batch that was learned from
@@ -140,7 +145,8 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         ratios = self._ratios(evidence, evidence.item, log_p)
         ratio = self._own(ratios.detach(), evidence.group)
         weights = torch.ones_like(ratio)
-        if evidence.epoch >= self.settings.atjt_warmup and self.mixture.weighs:
+        warm = evidence.epoch >= self.settings.atjt_warmup or self.mixture.by_items
+        if warm and self.mixture.weighs:
             near = self._near(evidence)
             weights = torch.where(click, self.mixture.weight(evidence.item, ratio, near), 1.0)
         if learns:
@@ -161,23 +167,34 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         users = self._users()
         return users.sound(user) if users is not None and users.share else None
 
-    def _share_by_neighbors(self) -> float:
-        """Return the share of noise that neighbours show, without users who are unrelated."""
+    def _noise_by_neighbors(self, spread: bool) -> Tensor:
+        """Return the share of noise in the clicks on each item that neighbours show, ``[n_items]``.
+
+        Clicks of users who are unrelated are left out.
+
+        Args:
+            spread: Whether noise counts, too, that is spread over all items as clean clicks are.
+        """
+        n_items = len(self.item_frequency)
         if self._clicks is None:
-            return 0.0
+            return torch.zeros(n_items)
         clicks = self._clicks()
         sound = self._sound(clicks.user)
         if sound is not None:
             kept = sound >= _UNSOUND
             clicks = Clicks(clicks.user[kept], clicks.item[kept])
-        return share_of_noise(clicks, len(self.item_frequency))
+        shares = noise_of_unrelated_items(clicks, n_items)
+        if spread and not bool(shares.any()):
+            shares.fill_(share_of_noise(clicks, n_items))
+        return shares
 
     def _near(self, evidence: Evidence) -> Tensor | None:
         """Return what the neighbours of targets say, ``[S]``; None where none were met."""
         if self._clicks is None:
             return None
         if self._neighbors is None:
-            self._neighbors = Neighbors(self._clicks(), len(self.item_frequency))
+            scales = (CLOSE, FAR) if self.mixture.pairs.active else (CLOSE,)
+            self._neighbors = Neighbors(self._clicks(), len(self.item_frequency), scales)
             if self._others is not None:
                 self._neighbors.know(self._others())
         return self._neighbors.log_ratio(evidence.user, evidence.item)

@@ -98,9 +98,10 @@ class NoiseMixture(nn.Module):
         self.histories = RandomHistories(len(unigram))
         self.pairs = HeldOutPairs(len(unigram), held_out if learn else 0.0)
         self.looking = Looking(int(item_frequency.sum()), len(unigram))
-        #: Tells the share of noise drawn by frequency, 0 for none, without the model; asked where
-        #: held-out pairs tell of no noise.
-        self.elsewhere: Callable[[], float] | None = None
+        #: Tells the share of noise in the clicks on each item, ``[n_items]``, before training, and
+        #: of noise drawn by frequency if so asked.
+        self.elsewhere: Callable[[bool], Tensor] | None = None
+        self._warm_up = 0
         #: Whether weights may differ from 1 in this epoch.
         self.weighs = share > 0
         #: Whether they are those of items alone: the model knows nothing of histories yet.
@@ -119,10 +120,15 @@ class NoiseMixture(nn.Module):
         """
         device = self.noise.device
         self._generator = torch.Generator(device=device).manual_seed(_SEED + epoch)
-        self.weighs = bool(self.settled.value > 0)
-        self.by_items = 1 <= int(self.settled.begun) <= warm_up
+        self._warm_up = warm_up
+        self._choose_weights()
         for part in (self.looking, self.histories, self.pairs):
             part.start()
+
+    def _choose_weights(self) -> None:
+        """Say how the epoch at hand weighs."""
+        self.weighs = bool(self.settled.value > 0)
+        self.by_items = 1 <= int(self.settled.begun) <= self._warm_up
 
     def in_epoch(self) -> dict[str, Any]:
         """Return where the draws of the epoch are."""
@@ -211,6 +217,8 @@ class NoiseMixture(nn.Module):
         learn = self.learn and torch.is_grad_enabled()
         self._shows_kept = evidence.logits is not None
         self.pairs.notice(evidence)
+        if learn and evidence.epoch == 0 and self.looking.batch == 0:
+            self._ask(evidence)
         every = self.looking.every(self.pairs.part if self.pairs.active else 1.0)
         follows = evidence.all_items is None and evidence.swapped is not None
         self.looking.apart = 1 if follows and not self.pairs.active else every
@@ -224,6 +232,22 @@ class NoiseMixture(nn.Module):
             self.pairs.watch(evidence, self._generator)
         self.looking.batch += learn
         return looks
+
+    @torch.no_grad()
+    def _ask(self, evidence: Evidence) -> None:
+        """Begin with the noise that is told without the model, if it has no softmax, and keep it.
+
+        What such a model says of its clicks is little, and comes late.
+        """
+        if self.elsewhere is None or evidence.logits is not None:
+            return
+        noisy = self.elsewhere(self.pairs.active).to(self.unigram.device) * self.unigram
+        share = noisy.double().sum()
+        if self.settled.is_worth(share):
+            self._take_over(noisy, share)
+            self.settled.begin(share)
+            self.pairs.released.fill_(1)
+            self._choose_weights()
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``.
@@ -401,29 +425,20 @@ class NoiseMixture(nn.Module):
         """Hold no pairs out any longer, whatever they have told so far."""
         self.settled.begins_again = self.pairs.give_up()
         if self.settled.begins_again:
-            self._release(self.share)
+            self.settled.take(self.share, last=True)
 
-    def _release(self, share: Tensor) -> None:
-        """Take over the share that held-out pairs have found, or what is told elsewhere."""
-        if self.elsewhere is not None and not self.settled.is_worth(share):
-            told = self.elsewhere()
-            if told > 0:
-                share = share.new_full((), told).clamp_max(self.cap)
-                self.share.copy_(share)
-                self.noise.copy_(self.unigram)
-        self.settled.take(share, last=True)
-
-    def _learn(self, noisy: Tensor, share: Tensor) -> None:
+    def _take_over(self, noisy: Tensor, share: Tensor) -> None:
         """Take over the noisy clicks on each item, ``[n_items]``, and their share."""
         found = noisy + self.smoothing * noisy.sum() * self.unigram
         if float(found.sum()) > 0:
             self.noise.copy_(found / found.sum())
         self.share.copy_(share.clamp(0.0, self.cap))
+
+    def _learn(self, noisy: Tensor, share: Tensor) -> None:
+        """Learn from the noisy clicks on each item, ``[n_items]``, and their share."""
+        self._take_over(noisy, share)
         if self.pairs.active:
-            if self.pairs.release():
-                self._release(share)
-            else:
-                self.settled.take(share, last=False)
+            self.settled.take(share, last=self.pairs.release())
             return
         tail, compared = self.histories.tail.sum(0)
         error = standard_error(tail, compared) if float(compared) > 0 else None

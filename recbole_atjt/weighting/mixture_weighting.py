@@ -33,7 +33,8 @@ class MixtureWeighting(Weighting):
     @property
     def _unweighed(self) -> bool:
         """Whether the weights of this epoch are all exactly 1."""
-        return not self.mixture.weighs or self._epoch < self.warm_up
+        warms_up = self._epoch < self.warm_up and not self.mixture.by_items
+        return not self.mixture.weighs or warms_up
 
     def let_pass(self, sequences: int) -> None:
         """Count a batch that passes."""

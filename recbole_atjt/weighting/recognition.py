@@ -130,13 +130,13 @@ class JointTrainingSettings(RecognitionSettings):
         0.2,
         "With atjt_evidence: likelihood and atjt_noise_rate: auto, part of all pairs of user and "
         "item that is not trained on until the noise of each item is found by them, in [0, 0.5], "
-        "where the model knows users by id and scores single items.",
+        "where the model knows users by id and scores single items, and neighbours show no noise.",
         within="[0, 0.5]",
     )
     atjt_warmup: int = key(
         1,
         "With atjt_evidence: likelihood, first epochs in which every sequence has weight 1, and "
-        "after training has begun again that of its item.",
+        "where training begins with noise that is known that of its item.",
         within="[0, inf)",
     )
 

@@ -50,7 +50,8 @@ class SettledShare(nn.Module):
         self.register_buffer("before", torch.tensor(2.0, dtype=torch.float64))
         #: The most that an epoch has taken away.
         self.register_buffer("fastest", torch.zeros((), dtype=torch.float64))
-        #: The number of the epoch since training has begun again, from 1; 0 where it has not.
+        #: The number of the epoch since training has begun with noise that is known, from 1; 0
+        #: where it has not.
         self.register_buffer("begun", torch.zeros((), dtype=torch.long))
         #: Whether training begins again after the epoch that was just learned from.
         self.begins_again = False
@@ -60,6 +61,11 @@ class SettledShare(nn.Module):
         """Take a share as known, whatever is estimated."""
         self.value.fill_(share)
         self._given = True
+
+    def begin(self, share: Tensor) -> None:
+        """Begin with a share that is known before the training."""
+        self.value.copy_(share.clamp(0.0, self.cap))
+        self.begun.fill_(1)
 
     @staticmethod
     def is_worth(share: Tensor) -> bool:
