@@ -3,7 +3,8 @@
     python benchmarks/neighbors_share.py --data_path=DIR
 
 Prints beside what was planted the share of users whose clicks are unrelated, how well their
-probability tells the planted ones from others (AUROC), and the share of noise by frequency.
+probability tells the planted ones from others (AUROC), the share of noise on items whose clicks are
+unrelated, and that of noise by frequency.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from recbole_atjt.report.weights import auroc
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.floor import share_of_noise
 from recbole_atjt.weighting.unrelated import UnrelatedUsers
+from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 
 USERS = {
     "ml-1m-noisy": "[80,110]",
@@ -30,7 +32,16 @@ USERS = {
     "ml-latest-small": "[20,200]",
     "yelp-business": "[20,inf)",
 }
-PLANTS = ("", "users:0.1", "users:0.3", "popular:0.1", "popular:0.3", "clickbait:0.3", "burst:0.3")
+PLANTS = (
+    "",
+    "users:0.1",
+    "users:0.3",
+    "popular:0.1",
+    "popular:0.3",
+    "clickbait:0.1",
+    "clickbait:0.3",
+    "burst:0.3",
+)
 
 
 def training_clicks(dataset: str, plant: str, data_path: str | None) -> tuple[Clicks, Any, int]:
@@ -60,8 +71,8 @@ def main() -> None:
     parser.add_argument("--data_path", help="folder that holds the datasets")
     parser.add_argument("--datasets", default=",".join(USERS))
     asked = parser.parse_args()
-    print("| data | planted | users unrelated | AUROC | by frequency | seconds |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| data | planted | users unrelated | AUROC | on items | by frequency | seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for dataset in asked.datasets.split(","):
         for plant in PLANTS:
             clicks, users, items = training_clicks(dataset, plant, asked.data_path)
@@ -73,12 +84,11 @@ def main() -> None:
                 every = clicks.user.unique()
                 sound, planted = found.sound(every), torch.isin(every, users)
                 told = f"{auroc(sound[~planted], sound[planted]):.3f}"
+            on_items = float(noise_of_unrelated_items(clicks, items)[clicks.item].mean())
             floor = share_of_noise(clicks, items)
-            print(
-                f"| {dataset} | {plant or 'nothing'} | {found.share:.3f} | {told} | {floor:.3f} | "
-                f"{seconds:.1f} |",
-                flush=True,
-            )
+            shares = f"{found.share:.3f} | {told} | {on_items:.3f} | {floor:.3f}"
+            row = f"| {dataset} | {plant or 'nothing'} | {shares} | {seconds:.1f} |"
+            print(row, flush=True)
 
 
 if __name__ == "__main__":
