@@ -96,6 +96,23 @@ def test_of_few_clicks_nothing_is_known(users: list[int]) -> None:
     assert found.sound(torch.tensor([1, 2, 7])).tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("variance", [(0.5, 0.0), (0.0, 3.0), (0.2, 2.0)])
+@pytest.mark.parametrize("most", [5, 40])
+def test_the_variance_of_random_users_falls_with_their_clicks(
+    variance: tuple[float, float], most: int
+) -> None:
+    """Also where all have as many, and one part can't be told from the other."""
+    drawn = np.random.default_rng(0)
+    clicks = drawn.integers(4, most, 20_000) if most > 5 else np.full(20_000, 20)
+    expected = variance[0] + variance[1] / clicks
+    mean = 1 + drawn.normal(size=20_000) * np.sqrt(expected)
+    usual = unrelated._Usual.of(unrelated._Users(np.arange(20_000), mean, clicks))
+    assert usual.mean == pytest.approx(1, abs=0.02)
+    assert min(usual.variance) >= 0
+    found = usual.variance[0] + usual.variance[1] / clicks
+    assert found == pytest.approx(expected, rel=0.08)
+
+
 def test_testing_draws_no_random_numbers_and_gives_the_same_again() -> None:
     clicks, before = clicks_of(0.3), torch.get_rng_state()
     first, again = (UnrelatedUsers(clicks, ITEMS).sound(clicks.user) for _ in "12")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import isotonic_regression, nnls
+from scipy.optimize import isotonic_regression, lsq_linear
 from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, found_in, some_users
@@ -130,7 +130,9 @@ class _Usual:
         middle = float(np.average(mean, weights=clicks))
         parts = np.stack((np.ones(len(mean)), 1 / clicks), axis=1)
         # Squares of users with few clicks scatter most.
-        variance, _ = nnls(parts * clicks[:, None], (mean - middle) ** 2 * clicks)
+        # Where all have as many, the parts are one and the same, at which nnls may fail.
+        squares = (mean - middle) ** 2 * clicks
+        variance = lsq_linear(parts * clicks[:, None], squares, bounds=(0, np.inf), method="bvls").x
         return cls(middle, (float(variance[0]), float(variance[1])))
 
     def distance(self, users: _Users) -> np.ndarray:
