@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 from scipy.stats import mannwhitneyu
 
 from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, some_users
-from recbole_atjt.weighting.neighbors import Sample, popularity_of
+from recbole_atjt.weighting.neighbors import Sample, lifts_of, popularity_of
 
 #: Smaller shares may be what the polynomial does not fit.
 _WORTH = 0.15
@@ -39,11 +39,10 @@ def share_of_noise(clicks: Clicks, n_items: int) -> float:
         n_items: Number of items, the padding included.
     """
     every = WeighedClicks.of(clicks)
-    counts = Counts.of(every, n_items)
+    counts = [Counts.of(every, n_items)]
     generator = torch.Generator().manual_seed(_SEED)
     some = every.within(some_users(every.user, generator))
-    lifts = counts.lifts(some, None, own=True).unsqueeze(1)
-    sample = Sample.drawn([counts], some, lifts, generator)
+    sample = Sample.drawn(counts, some, lifts_of(counts, some, None, own=True), generator)
     if not len(sample.lift):
         return 0.0
     popular = popularity_of(clicks, n_items)[sample.item].numpy()

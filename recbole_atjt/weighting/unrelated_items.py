@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, some_users
-from recbole_atjt.weighting.neighbors import Reading
+from recbole_atjt.weighting.neighbors import Reading, lifts_of
 from recbole_atjt.weighting.ranks import BINS, bin_of, shares_by_rank
 
 #: Places of other clicks that a click's place is compared with.
@@ -35,15 +35,15 @@ def noise_of_unrelated_items(clicks: Clicks, n_items: int) -> Tensor:
     counts = [Counts.of(every, n_items)]
     chosen = some_users(every.user, generator)
     some = every.within(chosen)
-    lift = counts[0].lifts(some, None, own=True)
-    reading = Reading.of(counts, every, chosen, lift.unsqueeze(1), generator)
-    said = reading.log_ratio(lift.unsqueeze(1), some.item)
+    lift = lifts_of(counts, some, None, own=True)
+    reading = Reading.of(counts, every, chosen, lift, generator)
+    said = reading.log_ratio(lift, some.item)
     below, compared = torch.zeros(2, len(said), dtype=torch.float64)
     for _ in range(_DRAWS):
         source = torch.randperm(len(said), generator=generator)
-        lift = counts[0].lifts(some, source, own=True)
+        lift = lifts_of(counts, some, source, own=True)
         elsewhere = torch.empty_like(said)
-        elsewhere[source] = reading.log_ratio(lift.unsqueeze(1), some.item[source])
+        elsewhere[source] = reading.log_ratio(lift, some.item[source])
         below += elsewhere < said
         compared += ~elsewhere.isnan()
     known = (compared > 0) & ~said.isnan()
