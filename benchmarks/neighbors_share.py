@@ -3,8 +3,8 @@
     python benchmarks/neighbors_share.py --data_path=DIR
 
 Prints beside what was planted the share of users whose clicks are unrelated, how well their
-probability tells the planted ones from others (AUROC), the share of noise on items whose clicks are
-unrelated, and that of noise by frequency.
+probability tells the planted ones from others (AUROC), the share of clicks that are repeated
+without interest, that of noise on items whose clicks are unrelated, and that of noise by frequency.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from recbole_atjt.data.clicks import clicks_in_order
 from recbole_atjt.report.weights import auroc
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.floor import share_of_noise
-from recbole_atjt.weighting.unrelated import UnrelatedUsers
 from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
+from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
+from recbole_atjt.weighting.unrelated_users import UnrelatedUsers
 
 USERS = {
     "ml-1m-noisy": "[80,110]",
@@ -40,6 +41,7 @@ PLANTS = (
     "popular:0.3",
     "clickbait:0.1",
     "clickbait:0.3",
+    "burst:0.1",
     "burst:0.3",
 )
 
@@ -71,8 +73,9 @@ def main() -> None:
     parser.add_argument("--data_path", help="folder that holds the datasets")
     parser.add_argument("--datasets", default=",".join(USERS))
     asked = parser.parse_args()
-    print("| data | planted | users unrelated | AUROC | on items | by frequency | seconds |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    names = "data", "planted", "users unrelated", "AUROC", "repeats", "on items", "by frequency"
+    print(f"| {' | '.join((*names, 'seconds'))} |")
+    print("| --- " * (len(names) + 1) + "|")
     for dataset in asked.datasets.split(","):
         for plant in PLANTS:
             clicks, users, items = training_clicks(dataset, plant, asked.data_path)
@@ -84,9 +87,10 @@ def main() -> None:
                 every = clicks.user.unique()
                 sound, planted = found.sound(every), torch.isin(every, users)
                 told = f"{auroc(sound[~planted], sound[planted]):.3f}"
+            repeats = UnrelatedRepeats(clicks, items).share
             on_items = float(noise_of_unrelated_items(clicks, items)[clicks.item].mean())
             floor = share_of_noise(clicks, items)
-            shares = f"{found.share:.3f} | {told} | {on_items:.3f} | {floor:.3f}"
+            shares = f"{found.share:.3f} | {told} | {repeats:.3f} | {on_items:.3f} | {floor:.3f}"
             row = f"| {dataset} | {plant or 'nothing'} | {shares} | {seconds:.1f} |"
             print(row, flush=True)
 

@@ -27,11 +27,9 @@ from recbole_atjt.weighting.recognition import (
     RecognizerWeighting,
 )
 from recbole_atjt.weighting.report import Curve
-from recbole_atjt.weighting.unrelated import UnrelatedUsers
+from recbole_atjt.weighting.unrelated_clicks import UnrelatedClicks, unsound
 from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 
-#: Users whose clicks are related with less than this probability say nothing of noise in others.
-_UNSOUND = 0.5
 _START, _CAP, _SMOOTHING = 0.5, 0.6, 0.1
 
 
@@ -54,9 +52,10 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     A second reading says how often the click's item stands near its neighbours in other users'
     clicks (:class:`~recbole_atjt.weighting.neighbors.Neighbors`). It takes the place of half of
-    what the likelihood says beyond the item. Users whose clicks are unrelated altogether
-    (:class:`~recbole_atjt.weighting.unrelated.UnrelatedUsers`) are known before the training: their
-    sequences weigh next to nothing from its first batch on, and say nothing of the noise in others.
+    what the likelihood says beyond the item. Clicks of users whose clicks are unrelated altogether,
+    and such that are repeated without interest, are known before the training
+    (:class:`~recbole_atjt.weighting.unrelated_clicks.UnrelatedClicks`): they weigh next to nothing
+    from its first batch on, and say nothing of the noise in others.
     A model without a softmax says little of its clicks, and late. There neighbours tell before the
     training which items' clicks are unrelated
     (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`), and of models that
@@ -66,8 +65,8 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.
-    Weights use what of e has settled. Where that is 0 and no user is unrelated, they are exactly 1,
-    and the training is plain bit for bit.
+    Weights use what of e has settled. Where that is 0, and no click was known for noise before,
+    they are exactly 1, and the training is plain bit for bit.
     """
 
     settings_class = JointTrainingSettings
@@ -102,7 +101,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         self._clicks: Callable[[], Clicks] | None = None
         self._others: Callable[[], Clicks] | None = None
         self._neighbors: Neighbors | None = None  # made of these when they are asked first
-        self._unrelated: UnrelatedUsers | None = None
+        self._unrelated: UnrelatedClicks | None = None
         rate = settings.atjt_noise_rate
         self._rate = None if isinstance(rate, str) else rate
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
@@ -136,9 +135,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
-        sound = self._sound(evidence.user)
+        sound = self._sound(evidence.user, evidence.item)
         if sound is not None:
-            evidence = replace(evidence, left_out=sound < _UNSOUND)
+            evidence = replace(evidence, left_out=unsound(sound))
         learns = self.mixture.watch(evidence) or (self.needs_history and torch.is_grad_enabled())
         self._loss = self._no_loss()
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
@@ -155,22 +154,25 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             self.mixture.note(clean, weights, click)
         return weights if sound is None else weights * sound
 
-    def _users(self) -> UnrelatedUsers | None:
-        """Return what is known of users; None where no clicks were met, or the share is given."""
+    def _known(self) -> UnrelatedClicks | None:
+        """Return what is known before the training.
+
+        None where that is nothing, no clicks were met, or the share is given.
+        """
         if self._unrelated is None and self._clicks is not None and self._rate is None:
             others = None if self._others is None else self._others()
-            self._unrelated = UnrelatedUsers(self._clicks(), len(self.item_frequency), others)
-        return self._unrelated
+            self._unrelated = UnrelatedClicks(self._clicks(), len(self.item_frequency), others)
+        return self._unrelated if self._unrelated is not None and self._unrelated.share else None
 
-    def _sound(self, user: Tensor) -> Tensor | None:
-        """Return the probability of users to have related clicks, ``[S]``; None if all have."""
-        users = self._users()
-        return users.sound(user) if users is not None and users.share else None
+    def _sound(self, user: Tensor, item: Tensor) -> Tensor | None:
+        """Return the probability of clicks not to be known for noise, ``[S]``; None if all are."""
+        known = self._known()
+        return None if known is None else known.sound(user, item)
 
     def _noise_by_neighbors(self, spread: bool) -> Tensor:
         """Return the share of noise in the clicks on each item that neighbours show, ``[n_items]``.
 
-        Clicks of users who are unrelated are left out.
+        Clicks that are known for noise are left out.
 
         Args:
             spread: Whether noise counts, too, that is spread over all items as clean clicks are.
@@ -178,11 +180,9 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         n_items = len(self.item_frequency)
         if self._clicks is None:
             return torch.zeros(n_items)
-        clicks = self._clicks()
-        sound = self._sound(clicks.user)
-        if sound is not None:
-            kept = sound >= _UNSOUND
-            clicks = Clicks(clicks.user[kept], clicks.item[kept])
+        clicks, known = self._clicks(), self._known()
+        if known is not None:
+            clicks = known.without(clicks)
         shares = noise_of_unrelated_items(clicks, n_items)
         if spread and not bool(shares.any()):
             shares.fill_(share_of_noise(clicks, n_items))
@@ -209,7 +209,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         if near is not None:
             ratio = self.mixture.pooled(evidence.item, ratio, near)
         clean = torch.where(clicked(evidence), self.mixture.posterior(ratio), 1.0)
-        sound = self._sound(evidence.user)
+        sound = self._sound(evidence.user, evidence.item)
         return clean if sound is None else clean * sound
 
     def normalize(self, weights: Tensor) -> Tensor:
@@ -353,13 +353,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     @property
     def _unweighed(self) -> bool:
         """Whether the weights of this epoch are all exactly 1."""
-        return super()._unweighed and not self._share_of_users
-
-    @property
-    def _share_of_users(self) -> float:
-        """Share of users whose clicks are unrelated."""
-        users = self._users()
-        return 0.0 if users is None else users.share
+        return super()._unweighed and self._known() is None
 
     @property
     def passes(self) -> bool:
@@ -400,12 +394,17 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             self.mixture.give(self._rate)
 
     def describe(self) -> dict[str, float]:
-        """Return the epoch's figures, with how far the recognisers follow the likelihood."""
+        """Return the epoch's figures, with how far the recognisers follow the likelihood.
+
+        Shares of noise are those of all clicks, as if what was known before and what was found fell
+        on clicks independently.
+        """
         scale = torch.stack([each.scale.detach() for each in self._parts()]).mean()
         found = {**super().describe(), "likelihood_scale": float(scale)}
-        if self._share_of_users:
+        known = self._known()
+        if known is not None:
             for each in ("noise_share", "weighted_share"):
-                found[each] = 1 - (1 - found[each]) * (1 - self._share_of_users)
+                found[each] = 1 - (1 - found[each]) * (1 - known.share)
         return found
 
     def _parts(self) -> list[LikelihoodRecognizer]:

@@ -22,6 +22,19 @@ def bin_of(rank: Tensor) -> Tensor:
     return (rank * BINS).long().clamp_max(BINS - 1)
 
 
+def table_of(group: Tensor, rank: Tensor, groups: int) -> Tensor:
+    """Return how many clicks of each group are in each bin of ranks, ``[groups, BINS]`` float64.
+
+    Args:
+        group: Those of clicks, such as their items, ``[C]``.
+        rank: Theirs, NaN where they are not known, ``[C]``.
+        groups: Their number.
+    """
+    known = ~rank.isnan()
+    place = group[known] * BINS + bin_of(rank[known])
+    return torch.bincount(place, minlength=groups * BINS).double().view(groups, BINS)
+
+
 @torch.no_grad()
 def shares_by_rank(ranks: Tensor) -> Tensor:
     r"""Return the share of noise in the clicks on each item, ``[n_items]``.

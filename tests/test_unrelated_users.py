@@ -11,9 +11,9 @@ from torch import Tensor
 
 from recbole_atjt import assemble
 from recbole_atjt.config import DenoisingConfig
-from recbole_atjt.weighting import co_occurrence, unrelated
+from recbole_atjt.weighting import co_occurrence, unrelated_users
 from recbole_atjt.weighting.co_occurrence import Clicks
-from recbole_atjt.weighting.unrelated import UnrelatedUsers
+from recbole_atjt.weighting.unrelated_users import UnrelatedUsers
 from tests.random_users import ITEMS, clicks_of
 
 
@@ -52,7 +52,7 @@ def test_clicks_at_random_among_others_make_no_user_unrelated() -> None:
 def test_users_who_click_at_random_lie_as_random_users_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever others do: that is what the share rests on."""
     seen = []
-    monkeypatch.setattr(unrelated, "_tested", lambda *each: seen.append(each) or (0.0, None))
+    monkeypatch.setattr(unrelated_users, "_tested", lambda *each: seen.append(each) or (0.0, None))
     UnrelatedUsers(clicks_of(0.4), ITEMS)
     ((users, random),) = seen
     assert float(users[:200].mean()) == pytest.approx(0.0, abs=0.25)
@@ -106,7 +106,7 @@ def test_the_variance_of_random_users_falls_with_their_clicks(
     clicks = drawn.integers(4, most, 20_000) if most > 5 else np.full(20_000, 20)
     expected = variance[0] + variance[1] / clicks
     mean = 1 + drawn.normal(size=20_000) * np.sqrt(expected)
-    usual = unrelated._Usual.of(unrelated._Users(np.arange(20_000), mean, clicks))
+    usual = unrelated_users._Usual.of(unrelated_users._Users(np.arange(20_000), mean, clicks))
     assert usual.mean == pytest.approx(1, abs=0.02)
     assert min(usual.variance) >= 0
     found = usual.variance[0] + usual.variance[1] / clicks

@@ -1,0 +1,130 @@
+"""Clicks that users repeat again and again: which of them have nothing to do with their others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recbole_atjt.weighting import co_occurrence
+from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
+from tests.random_users import ITEMS, clicks_of
+
+EACH = 12
+
+
+def once(users: int = 500, first: int = 1) -> Clicks:
+    """Return clicks of users who like a tenth of the items each, hardly any of them twice."""
+    drawn = np.random.default_rng(1)
+    liked = [10 * drawn.permutation(12)[:EACH] + user % 10 + 1 for user in range(users)]
+    user = np.repeat(np.arange(users), EACH) + first
+    return Clicks(torch.from_numpy(user), torch.from_numpy(np.concatenate(liked)))
+
+
+def repeated(clicks: Clicks, part: float, times: int = 8) -> tuple[Clicks, Tensor]:
+    """Return clicks with one more of a part of all, so many times, and which these are.
+
+    A click is repeated at its place, on its own item.
+    """
+    drawn = np.random.default_rng(2)
+    count = np.where(drawn.random(len(clicks.user)) < part, times, 1)
+    user, item = (np.repeat(each.numpy(), count) for each in (clicks.user, clicks.item))
+    again = np.repeat(count > 1, count)
+    return Clicks(torch.from_numpy(user), torch.from_numpy(item)), torch.from_numpy(again)
+
+
+def struck(share: float, users: int = 500, first: int = 1) -> tuple[Clicks, Tensor]:
+    """Return clicks of which half of some users' are on one random item, and which those are."""
+    clicks = once(users, first)
+    drawn = np.random.default_rng(3)
+    number = clicks.user.numpy() - first
+    other = drawn.integers(1, ITEMS, users)[number]
+    noisy = (number < 2 * share * users) & (np.arange(len(number)) % EACH < EACH // 2)
+    item = np.where(noisy, other, clicks.item.numpy())
+    return Clicks(clicks.user, torch.from_numpy(item)), torch.from_numpy(noisy)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_clicks_that_strike_a_random_item_again_and_again_are_found(share: float) -> None:
+    clicks, noisy = struck(share)
+    found = UnrelatedRepeats(clicks, ITEMS)
+    assert found.share == pytest.approx(share, abs=0.02)
+    sound = found.sound(clicks.user, clicks.item)
+    assert float(sound[noisy].mean()) < 0.15
+    assert float(sound[~noisy].mean()) > 0.97
+
+
+def test_what_users_love_they_may_repeat() -> None:
+    clicks, again = repeated(once(), 0.1)
+    assert float(again.double().mean()) > 0.4
+    assert UnrelatedRepeats(clicks, ITEMS).share == 0
+
+
+def test_where_both_are_those_without_interest_weigh_less() -> None:
+    clicks, noisy = struck(0.3)
+    key = clicks.user * ITEMS + clicks.item
+    both, _ = repeated(clicks, 0.05)
+    without = torch.isin(both.user * ITEMS + both.item, key[noisy])
+    found = UnrelatedRepeats(both, ITEMS)
+    sound = found.sound(both.user, both.item)
+    assert found.share > 0.15
+    assert float(sound[without].mean()) < 0.5 * float(sound[~without].mean())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02])
+def test_little_is_none(share: float) -> None:
+    clicks, _ = struck(share)
+    found = UnrelatedRepeats(clicks, ITEMS)
+    assert found.share == 0
+    assert found.sound(clicks.user, clicks.item).tolist() == [1.0] * len(clicks.user)
+
+
+def test_single_clicks_are_never_held_for_such() -> None:
+    """Of users who click on anything others tell."""
+    random, clicks = clicks_of(1.0, users=100, first=9001), struck(0.3)[0]
+    both = Clicks(torch.cat((clicks.user, random.user)), torch.cat((clicks.item, random.item)))
+    found = UnrelatedRepeats(both, ITEMS)
+    key = random.user * ITEMS + random.item
+    _, place, times = torch.unique(key, return_inverse=True, return_counts=True)
+    single = times[place] == 1
+    assert found.share > 0.2
+    assert found.sound(random.user[single], random.item[single]).tolist() == [1.0] * int(
+        single.sum()
+    )
+
+
+def test_clicks_of_others_are_spoken_of_and_do_not_count() -> None:
+    clicks, _ = struck(0.3)
+    others, noisy = struck(0.4, users=60, first=9001)
+    alone, beside = UnrelatedRepeats(clicks, ITEMS), UnrelatedRepeats(clicks, ITEMS, others)
+    assert alone.share == beside.share
+    own = alone.sound(clicks.user, clicks.item)
+    assert torch.equal(own, beside.sound(clicks.user, clicks.item))
+    assert alone.sound(others.user, others.item).tolist() == [1.0] * len(others.user)
+    theirs = beside.sound(others.user, others.item)
+    assert float(theirs[noisy].mean()) < 0.15 < 0.97 < float(theirs[~noisy].mean())
+
+
+def test_of_many_clicks_those_of_some_users_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    clicks, noisy = struck(0.3, users=1500)
+    monkeypatch.setattr(co_occurrence, "_TESTED", len(clicks.item) // 3)
+    monkeypatch.setattr(co_occurrence, "_BLOCK", 50)
+    sound = UnrelatedRepeats(clicks, ITEMS).sound(clicks.user, clicks.item)
+    assert float(sound[noisy].mean()) < 0.15 < 0.97 < float(sound[~noisy].mean())
+
+
+@pytest.mark.parametrize("users", [[], [1], [1, 1, 1, 1], [1, 1, 1, 1, 2, 2, 2, 2]])
+def test_of_few_clicks_nothing_is_known(users: list[int]) -> None:
+    user = torch.tensor(users, dtype=torch.long)
+    assert UnrelatedRepeats(Clicks(user, torch.ones_like(user)), 3).share == 0
+
+
+def test_asking_gives_the_same_again_and_draws_no_random_numbers() -> None:
+    (clicks, _), before = struck(0.3), torch.get_rng_state()
+    first, again = (
+        UnrelatedRepeats(clicks, ITEMS).sound(*each) for each in [(clicks.user, clicks.item)] * 2
+    )
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), before)
