@@ -1,4 +1,4 @@
-"""Clicks of users with tastes, of some who click on anything, and on items that nobody chose."""
+"""Clicks of users with tastes, of some who click on anything, and that nobody chose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from recbole_atjt.weighting.co_occurrence import Clicks
 
 ITEMS = 121
-EACH = 20
+EACH, LIKED = 20, 12
 BAIT = 3
 
 
@@ -29,3 +29,22 @@ def with_bait(share: float, users: int = 500) -> tuple[Clicks, Tensor]:
     noisy = torch.from_numpy(drawn.random(len(clicks.item)) < share)
     bait = torch.from_numpy(drawn.integers(1, BAIT + 1, len(clicks.item)))
     return Clicks(clicks.user, torch.where(noisy, bait, clicks.item)), noisy
+
+
+def once(users: int = 500, first: int = 1) -> Clicks:
+    """Return clicks of users who like a tenth of the items each, hardly any of them twice."""
+    drawn = np.random.default_rng(1)
+    liked = [10 * drawn.permutation(12)[:LIKED] + user % 10 + 1 for user in range(users)]
+    user = np.repeat(np.arange(users), LIKED) + first
+    return Clicks(torch.from_numpy(user), torch.from_numpy(np.concatenate(liked)))
+
+
+def struck(share: float, users: int = 500, first: int = 1) -> tuple[Clicks, Tensor]:
+    """Return clicks of which half of some users' are on one random item, and which those are."""
+    clicks = once(users, first)
+    drawn = np.random.default_rng(3)
+    number = clicks.user.numpy() - first
+    other = drawn.integers(1, ITEMS, users)[number]
+    noisy = (number < 2 * share * users) & (np.arange(len(number)) % LIKED < LIKED // 2)
+    item = np.where(noisy, other, clicks.item.numpy())
+    return Clicks(clicks.user, torch.from_numpy(item)), torch.from_numpy(noisy)

@@ -17,7 +17,7 @@ from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from recbole_atjt.weighting.likelihood_recognizer import weighted_recognition_loss
 from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining
 from recbole_atjt.weighting.table import build_weighting
-from tests.random_users import BAIT, clicks_of, with_bait
+from tests.random_users import BAIT, clicks_of, struck, with_bait
 from tests.random_users import ITEMS as USERS_ITEMS
 
 ITEMS = 30
@@ -133,7 +133,11 @@ def test_unrelated_users_say_nothing_of_the_noise_in_others() -> None:
     mixture, known = strategy.mixture.shares(), strategy._known()
     assert known is not None
     expected = [1 - (1 - share) * (1 - known.share) for share in mixture.values()]
-    assert [strategy.describe()[key] for key in mixture] == pytest.approx(expected)
+    said = strategy.describe()
+    assert [said[key] for key in mixture] == pytest.approx(expected)
+    assert said["unrelated_users"] == pytest.approx(known.share) == pytest.approx(0.3, abs=0.03)
+    assert "unrelated_repeats" not in said
+    assert strategy.suspects(3) == []
 
 
 @pytest.mark.parametrize(
@@ -156,6 +160,25 @@ def test_users_that_are_judged_are_known_beside_those_of_the_training() -> None:
     row = torch.arange(0, len(others.item), 20)
     theirs = strategy.judge(replace(seen, user=others.user[row], item=others.item[row]))
     assert float(theirs.weight[:30].mean()) < 0.1 < 0.9 < float(theirs.weight[30:].mean())
+
+
+def test_clicks_that_are_repeated_without_interest_weigh_next_to_nothing() -> None:
+    clicks, noisy = struck(0.3)
+    strategy = build_weighting(
+        {"weighting": "atjt"}, torch.bincount(clicks.item, minlength=USERS_ITEMS)
+    )
+    assert isinstance(strategy, LikelihoodJointTraining)
+    strategy.meet(lambda: clicks)
+    strategy.start_epoch(0)
+    logits = torch.randn(len(clicks.item), USERS_ITEMS)
+    loss = functional.cross_entropy(logits, clicks.item, reduction="none")
+    seen = Evidence(loss, clicks.user, clicks.item, logits=logits)
+    assert not strategy.passes
+    weights = strategy(seen)
+    assert float(weights[noisy].mean()) < 0.15 < 0.97 < float(weights[~noisy].mean())
+    assert float(strategy.mixture.clicks.sum()) == int((weights >= 0.5).sum())
+    assert strategy.describe()["unrelated_repeats"] == pytest.approx(0.3, abs=0.02)
+    assert strategy.judge(seen).weight.tolist() == pytest.approx(weights.tolist())
 
 
 def told(strategy: LikelihoodJointTraining, clicks: Clicks, spread: bool) -> torch.Tensor:

@@ -229,12 +229,21 @@ def test_the_table_warns_of_chance_by_hand() -> None:
             {"begun": 1, "noise_items": [{"item": "3", "title": "Speed", "share": 1.0}]},
             "share of noise 0.250, with which training began again in epoch 1; most of it on Speed",
         ),
+        (
+            [0.3, 0.3],
+            {"known": {"unrelated_users": 0.125, "unrelated_repeats": 0.2}},
+            "share of noise 0.300; known before the training: 0.125 of the users click at random, "
+            "0.200 of the clicks are repeated without interest",
+        ),
     ],
 )
 def test_the_table_says_what_noise_was_found(
     used: list[float], more: dict[str, Any], line: str
 ) -> None:
-    epochs = [{"epoch": epoch, "weighted_share": share} for epoch, share in enumerate(used)]
+    known = more.get("known", {})
+    epochs = [
+        {"epoch": epoch, "weighted_share": share, **known} for epoch, share in enumerate(used)
+    ]
     plain, channel = run_of("none", 1, 0.2), run_of("channel", 1, 0.2)
     channel = replace(channel, weights={**more, "epochs": epochs})
     said = " ".join(comparison([plain, channel]).split())

@@ -10,17 +10,7 @@ from torch import Tensor
 from recbole_atjt.weighting import co_occurrence
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
-from tests.random_users import ITEMS, clicks_of
-
-EACH = 12
-
-
-def once(users: int = 500, first: int = 1) -> Clicks:
-    """Return clicks of users who like a tenth of the items each, hardly any of them twice."""
-    drawn = np.random.default_rng(1)
-    liked = [10 * drawn.permutation(12)[:EACH] + user % 10 + 1 for user in range(users)]
-    user = np.repeat(np.arange(users), EACH) + first
-    return Clicks(torch.from_numpy(user), torch.from_numpy(np.concatenate(liked)))
+from tests.random_users import ITEMS, clicks_of, once, struck
 
 
 def repeated(clicks: Clicks, part: float, times: int = 8) -> tuple[Clicks, Tensor]:
@@ -33,17 +23,6 @@ def repeated(clicks: Clicks, part: float, times: int = 8) -> tuple[Clicks, Tenso
     user, item = (np.repeat(each.numpy(), count) for each in (clicks.user, clicks.item))
     again = np.repeat(count > 1, count)
     return Clicks(torch.from_numpy(user), torch.from_numpy(item)), torch.from_numpy(again)
-
-
-def struck(share: float, users: int = 500, first: int = 1) -> tuple[Clicks, Tensor]:
-    """Return clicks of which half of some users' are on one random item, and which those are."""
-    clicks = once(users, first)
-    drawn = np.random.default_rng(3)
-    number = clicks.user.numpy() - first
-    other = drawn.integers(1, ITEMS, users)[number]
-    noisy = (number < 2 * share * users) & (np.arange(len(number)) % EACH < EACH // 2)
-    item = np.where(noisy, other, clicks.item.numpy())
-    return Clicks(clicks.user, torch.from_numpy(item)), torch.from_numpy(noisy)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])

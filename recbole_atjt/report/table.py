@@ -13,6 +13,10 @@ from recbole_atjt.report.selection import configurations, difference
 
 #: Figure of an epoch: the share of noise that weights use.
 _SHARE = "weighted_share"
+_BEFORE = {
+    "unrelated_users": "of the users click at random",
+    "unrelated_repeats": "of the clicks are repeated without interest",
+}
 
 
 def comparison(runs: Sequence[RunResult], width: int | None = None) -> str:
@@ -137,7 +141,10 @@ def _suspects(by_weighting: dict[str, list[RunResult]]) -> list[str]:
         begun = weights.get("begun")
         since = "" if not begun else f", with which training began again in epoch {begun}"
         most = f"; most of it on {named}" if named else ""
-        lines.append(f"{name}: share of noise {used[-1]:.3f}{since}{most}")
+        last = weights["epochs"][-1]
+        before = [f"{last[each]:.3f} {what}" for each, what in _BEFORE.items() if each in last]
+        told = f"; known before the training: {', '.join(before)}" if before else ""
+        lines.append(f"{name}: share of noise {used[-1]:.3f}{since}{most}{told}")
     return lines
 
 

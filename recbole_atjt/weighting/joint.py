@@ -405,7 +405,14 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         if known is not None:
             for each in ("noise_share", "weighted_share"):
                 found[each] = 1 - (1 - found[each]) * (1 - known.share)
+            found.update(known.shares())
         return found
+
+    def suspects(self, count: int) -> list[tuple[int, float]]:
+        """Return the items held most responsible; none where all noise was known before."""
+        if self._known() is not None and not float(self.mixture.settled.value):
+            return []
+        return super().suspects(count)
 
     def _parts(self) -> list[LikelihoodRecognizer]:
         return [each for each in self.recognizers if isinstance(each, LikelihoodRecognizer)]

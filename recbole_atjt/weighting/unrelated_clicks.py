@@ -27,6 +27,11 @@ class UnrelatedClicks:
         #: Share of clicks that are noise; 0 where none are.
         self.share = 1 - (1 - self.users.share) * (1 - self.repeats.share)
 
+    def shares(self) -> dict[str, float]:
+        """Return the shares of users and of clicks that are noise, by name; none that is 0."""
+        found = {"unrelated_users": self.users.share, "unrelated_repeats": self.repeats.share}
+        return {name: share for name, share in found.items() if share}
+
     def sound(self, user: Tensor, item: Tensor) -> Tensor:
         """Return the probability of clicks to be none of this noise, 1 if unknown, ``[S]``.
 
