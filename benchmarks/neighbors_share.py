@@ -5,6 +5,7 @@
 Prints beside what was planted the share of users whose clicks are unrelated, how well their
 probability tells the planted ones from others (AUROC), the share of clicks that are repeated
 without interest, that of noise on items whose clicks are unrelated, and that of noise by frequency.
+Where "repeated" is planted, users repeat a part of their clicks, which is no noise.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ PLANTS = (
     "burst:0.1",
     "burst:0.3",
 )
+#: What users do of their own accord: this part of clicks stands there so many times.
+REPEATED, TIMES = 0.15, 5
 
 
 def training_clicks(dataset: str, plant: str, data_path: str | None) -> tuple[Clicks, Any, int]:
@@ -67,6 +70,14 @@ def training_clicks(dataset: str, plant: str, data_path: str | None) -> tuple[Cl
     return clicks, users, train.item_num
 
 
+def repeated(clicks: Clicks) -> Clicks:
+    """Return clicks of which a part stands there several times."""
+    drawn = torch.Generator().manual_seed(1)
+    again = torch.rand(len(clicks.item), generator=drawn) < REPEATED
+    count = torch.where(again, TIMES, 1)
+    return Clicks(clicks.user.repeat_interleave(count), clicks.item.repeat_interleave(count))
+
+
 def main() -> None:
     """Plant each noise in each dataset and print what is found."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -77,8 +88,11 @@ def main() -> None:
     print(f"| {' | '.join((*names, 'seconds'))} |")
     print("| --- " * (len(names) + 1) + "|")
     for dataset in asked.datasets.split(","):
-        for plant in PLANTS:
+        for named in (*PLANTS, "repeated", "repeated burst:0.3"):
+            plant = named.removeprefix("repeated").strip()
             clicks, users, items = training_clicks(dataset, plant, asked.data_path)
+            if plant != named:
+                clicks = repeated(clicks)
             began = time.perf_counter()
             found = UnrelatedUsers(clicks, items)
             seconds = time.perf_counter() - began
@@ -91,7 +105,7 @@ def main() -> None:
             on_items = float(noise_of_unrelated_items(clicks, items)[clicks.item].mean())
             floor = share_of_noise(clicks, items)
             shares = f"{found.share:.3f} | {told} | {repeats:.3f} | {on_items:.3f} | {floor:.3f}"
-            row = f"| {dataset} | {plant or 'nothing'} | {shares} | {seconds:.1f} |"
+            row = f"| {dataset} | {named or 'nothing'} | {shares} | {seconds:.1f} |"
             print(row, flush=True)
 
 

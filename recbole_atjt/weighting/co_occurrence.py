@@ -272,8 +272,10 @@ def _place(keys: Tensor, key: Tensor) -> Tensor:
     """Return where keys are among sorted ones ``[K]``, K where they are not, ``[P]``."""
     if not len(keys):
         return torch.zeros_like(key)
-    place = torch.searchsorted(keys, key).clamp_max(len(keys) - 1)
-    return torch.where(keys[place] == key, place, len(keys))
+    ordered, order = key.sort()  # what lies side by side is found in half of the time
+    place = torch.searchsorted(keys, ordered).clamp_max_(len(keys) - 1)
+    place.masked_fill_(keys[place] != ordered, len(keys))
+    return torch.empty_like(place).scatter_(0, order, place)
 
 
 def _padded(values: Tensor, missing: float = 0.0) -> Tensor:
