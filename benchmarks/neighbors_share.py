@@ -23,6 +23,7 @@ from recbole_atjt.data.clicks import clicks_in_order
 from recbole_atjt.report.weights import auroc
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.floor import share_of_noise
+from recbole_atjt.weighting.repeats import as_neighbors_read
 from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
 from recbole_atjt.weighting.unrelated_users import UnrelatedUsers
@@ -93,6 +94,8 @@ def main() -> None:
             clicks, users, items = training_clicks(dataset, plant, asked.data_path)
             if plant != named:
                 clicks = repeated(clicks)
+            repeats = UnrelatedRepeats(clicks, items).share
+            clicks = as_neighbors_read(clicks, items)
             began = time.perf_counter()
             found = UnrelatedUsers(clicks, items)
             seconds = time.perf_counter() - began
@@ -101,7 +104,6 @@ def main() -> None:
                 every = clicks.user.unique()
                 sound, planted = found.sound(every), torch.isin(every, users)
                 told = f"{auroc(sound[~planted], sound[planted]):.3f}"
-            repeats = UnrelatedRepeats(clicks, items).share
             on_items = float(noise_of_unrelated_items(clicks, items)[clicks.item].mean())
             floor = share_of_noise(clicks, items)
             shares = f"{found.share:.3f} | {told} | {repeats:.3f} | {on_items:.3f} | {floor:.3f}"

@@ -13,8 +13,8 @@ from tests.random_users import ITEMS, LIKED, clicks_of, once, struck
 
 def both() -> tuple[Clicks, Tensor]:
     """Return clicks of users who click at random and of such whose clicks are half repeated."""
-    clicks, noisy = struck(0.2, users=600)
-    random = clicks_of(1.0, users=120, first=9001)
+    clicks, noisy = struck(0.1, users=600)
+    random = clicks_of(1.0, users=250, first=9001)
     some = torch.arange(len(random.user)) % 20 < LIKED  # as many clicks as all others have
     user = torch.cat((clicks.user, random.user[some]))
     item = torch.cat((clicks.item, random.item[some]))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_atjt.weighting import co_occurrence
 from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.repeats import as_neighbors_read, first_clicks
 from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
 from tests.random_users import ITEMS, clicks_of, once, struck
 
@@ -107,3 +108,21 @@ def test_asking_gives_the_same_again_and_draws_no_random_numbers() -> None:
     )
     assert torch.equal(first, again)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_neighbours_read_the_first_clicks_where_many_are_repeated() -> None:
+    few = once()
+    assert as_neighbors_read(few, ITEMS) is few
+    many, _ = repeated(few, 0.1)
+    first = as_neighbors_read(many, ITEMS)
+    assert torch.equal(first.user, few.user)
+    assert torch.equal(first.item, few.item)
+
+
+def test_the_first_clicks_stand_in_the_order_of_time_for_all() -> None:
+    user = torch.tensor([2, 2, 2, 2, 1, 1, 1])
+    item = torch.tensor([5, 3, 5, 5, 3, 3, 4])
+    first, times = first_clicks(Clicks(user, item), 6)
+    assert first.user.tolist() == [2, 2, 1, 1]
+    assert first.item.tolist() == [5, 3, 3, 4]
+    assert times.tolist() == [3, 1, 2, 1]

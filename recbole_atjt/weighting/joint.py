@@ -26,6 +26,7 @@ from recbole_atjt.weighting.recognition import (
     JointTrainingSettings,
     RecognizerWeighting,
 )
+from recbole_atjt.weighting.repeats import as_neighbors_read
 from recbole_atjt.weighting.report import Curve
 from recbole_atjt.weighting.unrelated_clicks import UnrelatedClicks, unsound
 from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
@@ -180,7 +181,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         n_items = len(self.item_frequency)
         if self._clicks is None:
             return torch.zeros(n_items)
-        clicks, known = self._clicks(), self._known()
+        clicks, known = as_neighbors_read(self._clicks(), n_items), self._known()
         if known is not None:
             clicks = known.without(clicks)
         shares = noise_of_unrelated_items(clicks, n_items)
@@ -193,10 +194,11 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         if self._clicks is None:
             return None
         if self._neighbors is None:
+            n_items = len(self.item_frequency)
             scales = (CLOSE, FAR) if self.mixture.pairs.active else (CLOSE,)
-            self._neighbors = Neighbors(self._clicks(), len(self.item_frequency), scales)
+            self._neighbors = Neighbors(as_neighbors_read(self._clicks(), n_items), n_items, scales)
             if self._others is not None:
-                self._neighbors.know(self._others())
+                self._neighbors.know(as_neighbors_read(self._others(), n_items))
         return self._neighbors.log_ratio(evidence.user, evidence.item)
 
     def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
