@@ -4,7 +4,8 @@
 
 Prints beside what was planted the share of users whose clicks are unrelated, how well their
 probability tells the planted ones from others (AUROC), the share of clicks that are repeated
-without interest, that of noise on items whose clicks are unrelated, and that of noise by frequency.
+without interest, that of noise on items whose clicks are unrelated, and that of noise by frequency,
+or that there is none.
 Where "repeated" is planted, users repeat a part of their clicks, which is no noise.
 """
 
@@ -22,7 +23,7 @@ from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.data.clicks import clicks_in_order
 from recbole_atjt.report.weights import auroc
 from recbole_atjt.weighting.co_occurrence import Clicks
-from recbole_atjt.weighting.floor import share_of_noise
+from recbole_atjt.weighting.floor import floor_of
 from recbole_atjt.weighting.repeats import as_neighbors_read
 from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
@@ -105,8 +106,9 @@ def main() -> None:
                 sound, planted = found.sound(every), torch.isin(every, users)
                 told = f"{auroc(sound[~planted], sound[planted]):.3f}"
             on_items = float(noise_of_unrelated_items(clicks, items)[clicks.item].mean())
-            floor = share_of_noise(clicks, items)
-            shares = f"{found.share:.3f} | {told} | {repeats:.3f} | {on_items:.3f} | {floor:.3f}"
+            floor = floor_of(clicks, items)
+            spread = "none" if floor.shows_none else f"{floor.noise:.3f}"
+            shares = f"{found.share:.3f} | {told} | {repeats:.3f} | {on_items:.3f} | {spread}"
             row = f"| {dataset} | {named or 'nothing'} | {shares} | {seconds:.1f} |"
             print(row, flush=True)
 

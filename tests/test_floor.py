@@ -8,7 +8,7 @@ import torch
 
 from recbole_atjt.weighting import floor
 from recbole_atjt.weighting.co_occurrence import Clicks
-from recbole_atjt.weighting.floor import share_of_noise
+from recbole_atjt.weighting.floor import Floor, floor_of
 
 ITEMS = 121
 
@@ -39,25 +39,48 @@ def test_the_floor_of_known_densities_is_found(share: float) -> None:
 @pytest.mark.parametrize("noise", [0.3, 0.4])
 def test_the_share_of_noise_in_clicks_is_found(noise: float) -> None:
     # A tenth of the noise falls on items of the user's own taste.
-    assert share_of_noise(clicks_with(noise), ITEMS) == pytest.approx(0.9 * noise, abs=0.08)
+    assert floor_of(clicks_with(noise), ITEMS).noise == pytest.approx(0.9 * noise, abs=0.08)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_little_noise_is_none(noise: float) -> None:
-    assert share_of_noise(clicks_with(noise), ITEMS) == 0
+    assert floor_of(clicks_with(noise), ITEMS).noise == 0
 
 
 def test_clicks_that_depend_on_nothing_tell_nothing() -> None:
-    assert share_of_noise(clicks_with(1.0), ITEMS) == 0
+    assert floor_of(clicks_with(1.0), ITEMS).noise == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "telling", "noise", "none"),
+    [
+        (0.3, 0.75, 0.3, False),
+        (0.3, 0.65, 0.0, False),
+        (0.1, 0.9, 0.0, False),
+        (0.02, 0.75, 0.0, False),
+        (0.02, 0.85, 0.0, True),
+    ],
+)
+def test_between_noise_and_none_nothing_is_said(
+    share: float, telling: float, noise: float, none: bool
+) -> None:
+    found = Floor(share, telling)
+    assert (found.noise, found.shows_none) == (noise, none)
+
+
+def test_none_is_shown_where_there_is_none_and_not_where_it_is_drawn_otherwise() -> None:
+    assert floor_of(clicks_with(0.0), ITEMS).shows_none
+    for noise in (0.3, 1.0):
+        assert not floor_of(clicks_with(noise), ITEMS).shows_none
 
 
 @pytest.mark.parametrize("users", [[], [1], [1, 2, 3]])
 def test_without_neighbours_nothing_is_known(users: list[int]) -> None:
     user = torch.tensor(users, dtype=torch.long)
-    assert share_of_noise(Clicks(user, torch.ones_like(user)), 3) == 0
+    assert floor_of(Clicks(user, torch.ones_like(user)), 3) == Floor(0.0, 0.5)
 
 
 def test_asking_gives_the_same_again_and_draws_no_random_numbers() -> None:
     clicks, before = clicks_with(0.3), torch.get_rng_state()
-    assert share_of_noise(clicks, ITEMS) == share_of_noise(clicks, ITEMS)
+    assert floor_of(clicks, ITEMS) == floor_of(clicks, ITEMS)
     assert torch.equal(torch.get_rng_state(), before)

@@ -181,8 +181,8 @@ def test_clicks_that_are_repeated_without_interest_weigh_next_to_nothing() -> No
     assert strategy.judge(seen).weight.tolist() == pytest.approx(weights.tolist())
 
 
-def told(strategy: LikelihoodJointTraining, clicks: Clicks, spread: bool) -> torch.Tensor:
-    """Return the shares of noise in the clicks on items that are told of clicks."""
+def told(strategy: LikelihoodJointTraining, clicks: Clicks, spread: bool) -> torch.Tensor | None:
+    """Return the shares of noise in the clicks on items that are told of clicks, if any are."""
     strategy.meet(lambda: clicks)
     assert strategy.mixture.elsewhere is not None
     return strategy.mixture.elsewhere(spread)
@@ -191,13 +191,16 @@ def told(strategy: LikelihoodJointTraining, clicks: Clicks, spread: bool) -> tor
 def test_the_noise_that_neighbours_show_is_without_unrelated_users() -> None:
     strategy, _ = known_users(0.3)
     clicks = clicks_of(0.3)
-    assert not bool(told(strategy, clicks, spread=True).any())
+    shares = told(strategy, clicks, spread=True)
+    assert shares is not None
+    assert not bool(shares.any())
     drawn = torch.Generator().manual_seed(1)
     noisy = torch.rand(len(clicks.item), generator=drawn) < 0.35
     other = clicks.item[torch.randperm(len(clicks.item), generator=drawn)]
     clicks = Clicks(clicks.user, torch.where(noisy, other, clicks.item))
-    assert not bool(told(strategy, clicks, spread=False).any())
+    assert told(strategy, clicks, spread=False) is None, "there is some, and not on items"
     shares = told(strategy, clicks, spread=True)
+    assert shares is not None
     assert shares.tolist() == pytest.approx([0.35 * 0.9] * USERS_ITEMS, abs=0.1)
 
 
@@ -205,6 +208,7 @@ def test_items_that_noise_fell_on_are_told_of_rather_than_a_share_of_all() -> No
     strategy, _ = known_users(0.0)
     clicks, _ = with_bait(0.3)
     shares = told(strategy, clicks, spread=True)
+    assert shares is not None
     assert float(shares[1 : 1 + BAIT].min()) > 0.8
     assert float(shares[1 + BAIT :].mean()) < 0.02
 

@@ -251,7 +251,7 @@ def test_a_target_that_the_model_rules_out_has_a_finite_ratio() -> None:
     assert torch.isfinite(mixture.log_lift(torch.tensor([1, 2]), torch.tensor([-500.0, 0.0]))).all()
 
 
-def asked(mixture: NoiseMixture, told: Tensor, **changes: Any) -> list[bool]:
+def asked(mixture: NoiseMixture, told: Tensor | None, **changes: Any) -> list[bool]:
     """Watch a first batch of single scores where shares are told; return what was asked for."""
     spread: list[bool] = []
     mixture.elsewhere = lambda each: spread.append(each) or told
@@ -279,6 +279,52 @@ def test_a_model_without_a_softmax_begins_with_the_noise_that_is_told(
         assert mixture.weighs
         assert not mixture.by_items
     assert not mixture.settled.begins_again
+
+
+def test_told_that_there_is_no_noise_it_looks_no_further() -> None:
+    mixture = build(0.5)
+    mixture.start(0)
+    asked(mixture, torch.zeros(ITEMS))
+    assert mixture.shares() == {"noise_share": 0.0, "weighted_share": 0.0}
+    assert not mixture.weighs
+    mixture.clicks[1] = 100.0
+    mixture.histories.tail[1] = torch.tensor([50.0, 100.0])  # as noise has it
+    mixture.update()
+    mixture.start(1)
+    assert mixture.shares() == {"noise_share": 0.0, "weighted_share": 0.0}
+    assert mixture.looking.looks, "for the report"
+    mixture.looking.batch = 1
+    assert not mixture.looking.looks
+
+
+def test_where_nothing_can_be_told_the_model_is_asked() -> None:
+    mixture, alone = build(0.5), build(0.5)
+    for each in (mixture, alone):
+        each.start(0)
+    assert asked(mixture, None) == [False]
+    assert mixture.shares() == alone.shares()
+    assert mixture.looking.looks
+    assert not bool(mixture.pairs.released)
+
+
+@pytest.mark.parametrize("told", [0.0, 0.3])
+def test_what_is_told_lets_all_pairs_be_trained_on_at_once(told: float) -> None:
+    mixture = NoiseMixture(torch.arange(ITEMS), 0.5, True, 0.6, 0.1, held_out=0.5)
+    mixture.start(0)
+    user, item = torch.arange(64), torch.arange(64) % (ITEMS - 1) + 1
+    loss = torch.ones(64)
+    seen = Evidence(
+        loss,
+        user,
+        item,
+        label=loss,
+        knows_users=True,
+        under=lambda rows, targets: torch.zeros(len(rows)),
+    )
+    mixture.elsewhere = lambda _: torch.full((ITEMS,), told)
+    mixture.watch(seen)
+    assert mixture.pairs.active
+    assert torch.equal(mixture.pairs.leave_out(torch.ones(64), seen), torch.ones(64))
 
 
 def test_what_is_told_stays() -> None:

@@ -12,6 +12,8 @@ in the lift, finds e.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.optimize import minimize
@@ -25,14 +27,40 @@ from recbole_atjt.weighting.neighbors import Sample, lifts_of, popularity_of
 _WORTH = 0.15
 #: Neighbours must tell clean clicks from drawn items by this AUROC, at least, to say anything.
 _TELLING = 0.7
+#: There is no noise where the share is below this, and neighbours tell by this AUROC: noise that is
+#: drawn otherwise makes them tell less.
+_NONE, _SURE = 0.05, 0.8
 _STARTS = (0.05, 0.3)
 _RIDGE = 1e-4
 _SEED = 20263
 _LARGEST = 40.0
 
 
-def share_of_noise(clicks: Clicks, n_items: int) -> float:
-    """Return the share of noise, and 0 where it is too small, or the neighbours tell too little.
+@dataclass(frozen=True)
+class Floor:
+    """What neighbours show of noise.
+
+    Args:
+        share: Of noise that is drawn by frequency, as far as it is seen.
+        telling: How well they tell clean clicks from drawn items, an AUROC.
+    """
+
+    share: float
+    telling: float
+
+    @property
+    def noise(self) -> float:
+        """The share of noise, and 0 where it is too small, or the neighbours tell too little."""
+        return self.share if self.share >= _WORTH and self.telling >= _TELLING else 0.0
+
+    @property
+    def shows_none(self) -> bool:
+        """Whether there is hardly any noise, however drawn."""
+        return self.share < _NONE and self.telling >= _SURE
+
+
+def floor_of(clicks: Clicks, n_items: int) -> Floor:
+    """Find how much noise neighbours show.
 
     Args:
         clicks: The clicks.
@@ -44,14 +72,13 @@ def share_of_noise(clicks: Clicks, n_items: int) -> float:
     some = every.within(some_users(every.user, generator))
     sample = Sample.drawn(counts, some, lifts_of(counts, some, None, own=True), generator)
     if not len(sample.lift):
-        return 0.0
+        return Floor(0.0, 0.5)
     popular = popularity_of(clicks, n_items)[sample.item].numpy()
     lift, label = sample.lift.squeeze(1).numpy(), sample.is_click.numpy()
     share, log_clean = _fitted(np.stack((lift, popular, popular * lift, lift**2), axis=1), label)
     above = mannwhitneyu(log_clean[label], log_clean[~label]).statistic
     score = float(above) / (label.sum() * (~label).sum())  # AUROC
-    telling = 0.5 + (score - 0.5) / max(1 - share, 1e-9)
-    return share if share >= _WORTH and telling >= _TELLING else 0.0
+    return Floor(share, 0.5 + (score - 0.5) / max(1 - share, 1e-9))
 
 
 def _fitted(features: np.ndarray, label: np.ndarray) -> tuple[float, np.ndarray]:

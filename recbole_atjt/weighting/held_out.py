@@ -158,6 +158,11 @@ class HeldOutPairs(nn.Module):
         self.released.fill_(int(clear & (lift - before < _STILL * lift)))
         return bool(self.released)
 
+    def let_go(self) -> None:
+        """Train on all pairs from now on, those of the batch at hand included."""
+        self.released.fill_(1)
+        self._holding = False
+
     def give_up(self) -> bool:
         """Train on all pairs from now on, whatever they have told.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
 from recbole_atjt.weighting.co_occurrence import CLOSE, FAR, Clicks
-from recbole_atjt.weighting.floor import share_of_noise
+from recbole_atjt.weighting.floor import floor_of
 from recbole_atjt.weighting.likelihood import clicked, negative_scores
 from recbole_atjt.weighting.likelihood_recognizer import (
     LikelihoodRecognizer,
@@ -61,8 +61,10 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     training which items' clicks are unrelated
     (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`), and of models that
     know their users also how much noise is drawn by frequency
-    (:func:`~recbole_atjt.weighting.floor.share_of_noise`); what they find is known from the first
-    batch on. Such models say nothing of histories; in their place, neighbours further off speak.
+    (:func:`~recbole_atjt.weighting.floor.floor_of`); what they find is known from the first batch
+    on. Where they show that there is none, the training is plain; where they tell too little, the
+    model is asked. Such models say nothing of histories; in their place, neighbours further off
+    speak.
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.
@@ -170,24 +172,28 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         known = self._known()
         return None if known is None else known.sound(user, item)
 
-    def _noise_by_neighbors(self, spread: bool) -> Tensor:
+    def _noise_by_neighbors(self, spread: bool) -> Tensor | None:
         """Return the share of noise in the clicks on each item that neighbours show, ``[n_items]``.
 
-        Clicks that are known for noise are left out.
+        Clicks that are known for noise are left out. None where neighbours tell too little to say
+        that there is none.
 
         Args:
             spread: Whether noise counts, too, that is spread over all items as clean clicks are.
         """
         n_items = len(self.item_frequency)
         if self._clicks is None:
-            return torch.zeros(n_items)
+            return None
         clicks, known = as_neighbors_read(self._clicks(), n_items), self._known()
         if known is not None:
             clicks = known.without(clicks)
         shares = noise_of_unrelated_items(clicks, n_items)
-        if spread and not bool(shares.any()):
-            shares.fill_(share_of_noise(clicks, n_items))
-        return shares
+        if bool(shares.any()):
+            return shares
+        floor = floor_of(clicks, n_items)
+        if spread and floor.noise:
+            return shares.fill_(floor.noise)
+        return shares if floor.shows_none else None
 
     def _near(self, evidence: Evidence) -> Tensor | None:
         """Return what the neighbours of targets say, ``[S]``; None where none were met."""

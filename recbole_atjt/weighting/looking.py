@@ -43,6 +43,11 @@ class Looking(nn.Module):
         """Begin an epoch, whose first batch is looked at."""
         self.batch, self.apart, self.rests = 0, 1, int(self.quiet) >= _QUIET
 
+    def rest(self) -> None:
+        """Look at nothing any more, from the next batch on: there is no noise."""
+        self.quiet.fill_(_QUIET)
+        self.rests = True
+
     def every(self, part: float = 1.0) -> int:
         """Return how many batches apart those are in which enough clicks are.
 

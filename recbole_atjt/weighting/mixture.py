@@ -99,8 +99,8 @@ class NoiseMixture(nn.Module):
         self.pairs = HeldOutPairs(len(unigram), held_out if learn else 0.0)
         self.looking = Looking(int(item_frequency.sum()), len(unigram))
         #: Tells the share of noise in the clicks on each item, ``[n_items]``, before training, and
-        #: of noise drawn by frequency if so asked.
-        self.elsewhere: Callable[[bool], Tensor] | None = None
+        #: of noise drawn by frequency if so asked; None where that is not known.
+        self.elsewhere: Callable[[bool], Tensor | None] | None = None
         self._warm_up = 0
         #: Whether weights may differ from 1 in this epoch.
         self.weighs = share > 0
@@ -235,19 +235,26 @@ class NoiseMixture(nn.Module):
 
     @torch.no_grad()
     def _ask(self, evidence: Evidence) -> None:
-        """Begin with the noise that is told without the model, if it has no softmax, and keep it.
+        """Begin with what is told of the noise without the model, if it has no softmax; that stays.
 
-        What such a model says of its clicks is little, and comes late.
+        What such a model says of its clicks is little, and comes late. Told that there is no noise,
+        it is trained plainly.
         """
         if self.elsewhere is None or evidence.logits is not None:
             return
-        noisy = self.elsewhere(self.pairs.active).to(self.unigram.device) * self.unigram
+        told = self.elsewhere(self.pairs.active)
+        if told is None:
+            return
+        noisy = told.to(self.unigram.device) * self.unigram
         share = noisy.double().sum()
+        self._take_over(noisy, share)
+        self.pairs.let_go()
         if self.settled.is_worth(share):
-            self._take_over(noisy, share)
             self.settled.begin(share)
-            self.pairs.released.fill_(1)
-            self._choose_weights()
+        else:
+            self.settled.value.zero_()
+            self.looking.rest()
+        self._choose_weights()
 
     def log_lift(self, item: Tensor, log_p: Tensor) -> Tensor:
         r"""Return :math:`\log p(y | s) - \log q(y)`, of the shape of ``item`` and ``log_p``.
