@@ -78,7 +78,7 @@ def floor_of(clicks: Clicks, n_items: int) -> Floor:
     share, log_clean = _fitted(np.stack((lift, popular, popular * lift, lift**2), axis=1), label)
     above = mannwhitneyu(log_clean[label], log_clean[~label]).statistic
     score = float(above) / (label.sum() * (~label).sum())  # AUROC
-    return Floor(share, 0.5 + (score - 0.5) / max(1 - share, 1e-9))
+    return Floor(share, float(0.5 + (score - 0.5) / max(1 - share, 1e-9)))
 
 
 def _fitted(features: np.ndarray, label: np.ndarray) -> tuple[float, np.ndarray]:
