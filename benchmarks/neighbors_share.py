@@ -5,7 +5,7 @@
 Prints beside what was planted the share of users whose clicks are unrelated, how well their
 probability tells the planted ones from others (AUROC), the share of clicks that are repeated
 without interest, that of noise on items whose clicks are unrelated, and that of noise by frequency,
-or that there is none.
+or that there is none; of the last two without the clicks that the others tell of.
 Where "repeated" is planted, users repeat a part of their clicks, which is no noise.
 """
 
@@ -25,9 +25,8 @@ from recbole_atjt.report.weights import auroc
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.floor import floor_of
 from recbole_atjt.weighting.repeats import as_neighbors_read
+from recbole_atjt.weighting.unrelated_clicks import UnrelatedClicks
 from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
-from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
-from recbole_atjt.weighting.unrelated_users import UnrelatedUsers
 
 USERS = {
     "ml-1m-noisy": "[80,110]",
@@ -85,30 +84,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_path", help="folder that holds the datasets")
     parser.add_argument("--datasets", default=",".join(USERS))
+    parser.add_argument("--plants", help="what is planted, by blanks; all below if left out")
     asked = parser.parse_args()
+    plants = asked.plants.split() if asked.plants else (*PLANTS, "repeated", "repeated,burst:0.3")
     names = "data", "planted", "users unrelated", "AUROC", "repeats", "on items", "by frequency"
     print(f"| {' | '.join((*names, 'seconds'))} |")
     print("| --- " * (len(names) + 1) + "|")
     for dataset in asked.datasets.split(","):
-        for named in (*PLANTS, "repeated", "repeated burst:0.3"):
-            plant = named.removeprefix("repeated").strip()
+        for named in plants:
+            plant = named.removeprefix("repeated").lstrip(",")
             clicks, users, items = training_clicks(dataset, plant, asked.data_path)
             if plant != named:
                 clicks = repeated(clicks)
-            repeats = UnrelatedRepeats(clicks, items).share
-            clicks = as_neighbors_read(clicks, items)
             began = time.perf_counter()
-            found = UnrelatedUsers(clicks, items)
+            known = UnrelatedClicks(clicks, items)
             seconds = time.perf_counter() - began
             told = ""
-            if plant.startswith("users") and found.share:
+            if plant.startswith("users") and known.users.share:
                 every = clicks.user.unique()
-                sound, planted = found.sound(every), torch.isin(every, users)
+                sound, planted = known.users.sound(every), torch.isin(every, users)
                 told = f"{auroc(sound[~planted], sound[planted]):.3f}"
-            on_items = float(noise_of_unrelated_items(clicks, items)[clicks.item].mean())
-            floor = floor_of(clicks, items)
-            spread = "none" if floor.shows_none else f"{floor.noise:.3f}"
-            shares = f"{found.share:.3f} | {told} | {repeats:.3f} | {on_items:.3f} | {spread}"
+            left = as_neighbors_read(clicks, items)
+            if known.share:
+                left = known.without(left)
+            on_items = float(noise_of_unrelated_items(left, items)[left.item].mean())
+            floor = floor_of(left, items)
+            spread = "none" if not on_items and floor.shows_none else f"{floor.noise:.3f}"
+            found = f"{known.users.share:.3f} | {told} | {known.repeats.share:.3f}"
+            shares = f"{found} | {on_items:.3f} | {spread}"
             row = f"| {dataset} | {named or 'nothing'} | {shares} | {seconds:.1f} |"
             print(row, flush=True)
 
