@@ -243,6 +243,7 @@ class NoiseMixture(nn.Module):
         if self.elsewhere is None or evidence.logits is not None:
             return
         told = self.elsewhere(self.pairs.active)
+        self.elsewhere = None  # that is asked once
         if told is None:
             return
         noisy = told.to(self.unigram.device) * self.unigram
