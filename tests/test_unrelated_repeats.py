@@ -9,9 +9,9 @@ from torch import Tensor
 
 from recbole_atjt.weighting import co_occurrence
 from recbole_atjt.weighting.co_occurrence import Clicks
-from recbole_atjt.weighting.repeats import as_neighbors_read, first_clicks
+from recbole_atjt.weighting.repeats import are_repeated, as_neighbors_read, first_clicks
 from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
-from tests.random_users import ITEMS, clicks_of, once, struck
+from tests.random_users import ITEMS, clicks_of, once, struck, with_bait
 
 
 def repeated(clicks: Clicks, part: float, times: int = 8) -> tuple[Clicks, Tensor]:
@@ -126,3 +126,13 @@ def test_the_first_clicks_stand_in_the_order_of_time_for_all() -> None:
     assert first.user.tolist() == [2, 2, 1, 1]
     assert first.item.tolist() == [5, 3, 3, 4]
     assert times.tolist() == [3, 1, 2, 1]
+
+
+def test_bait_that_busy_users_repeat_is_left_to_what_items_tell() -> None:
+    clicks, noisy = with_bait(0.5)
+    key = clicks.user * ITEMS + clicks.item
+    times = torch.unique(key[noisy], return_counts=True)[1]
+    assert float(times[times >= 4].sum()) > 0.1 * len(clicks.item)
+    assert not are_repeated(clicks, ITEMS)
+    assert UnrelatedRepeats(clicks, ITEMS).share == 0
+    assert as_neighbors_read(clicks, ITEMS) is clicks

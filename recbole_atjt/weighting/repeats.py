@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import Clicks, some_users
+from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 
 #: Clicks on one item from which on it is clicked again and again, and what part of all clicks such
 #: ones are where there are many.
 _MANY, _PART = 4, 0.05
+#: Items with this share of noise are such that users did not choose.
+_UNRELATED = 0.5
 _SEED = 20265
 
 
@@ -21,14 +24,25 @@ def key_of(user: Tensor, item: Tensor, n_items: int) -> Tensor:
 def are_repeated(clicks: Clicks, n_items: int) -> bool:
     """Tell whether users click on the same items again and again, of some of many users.
 
+    Clicks on items whose clicks are unrelated
+    (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`) do not count: busy
+    users click on bait again and again, which its items tell, whoever clicks on them.
+
     Args:
         clicks: The clicks.
         n_items: Number of items, the padding included.
     """
     some = some_users(clicks.user, torch.Generator().manual_seed(_SEED))
-    key = key_of(clicks.user[some], clicks.item[some], n_items)
-    times = torch.unique(key, return_counts=True)[1]
-    return len(times) > 0 and bool(times[times >= _MANY].sum() >= _PART * times.sum())
+    first, times = first_clicks(Clicks(clicks.user[some], clicks.item[some]), n_items)
+    many, least = times >= _MANY, _PART * times.sum()
+    if not len(times) or times[many].sum() < least:
+        return False
+    return bool(times[many & ~nobody_chose(first, n_items)[first.item]].sum() >= least)
+
+
+def nobody_chose(clicks: Clicks, n_items: int) -> Tensor:
+    """Tell items that users did not choose, of first clicks, ``[n_items]``."""
+    return noise_of_unrelated_items(clicks, n_items) >= _UNRELATED
 
 
 def first_clicks(clicks: Clicks, n_items: int) -> tuple[Clicks, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from recbole_atjt.weighting.co_occurrence import Clicks, WeighedClicks, found_in, some_users
 from recbole_atjt.weighting.places import ranks_among_places
 from recbole_atjt.weighting.ranks import shares_by_rank, table_of
-from recbole_atjt.weighting.repeats import are_repeated, first_clicks, key_of
+from recbole_atjt.weighting.repeats import are_repeated, first_clicks, key_of, nobody_chose
 
 #: Clicks of a user on one item that are tested together: from so many on, up to the next.
 _TIMES = (2, 3, 4, 6, 10)
@@ -26,7 +26,8 @@ class UnrelatedRepeats:
     user clicks on (:func:`~recbole_atjt.weighting.places.ranks_among_places`). The pairs of a user
     and an item with about as many clicks have a share of such pairs
     (:func:`~recbole_atjt.weighting.ranks.shares_by_rank`), which is the probability of each to be
-    one. Pairs with a single click are never held for such.
+    one. Pairs with a single click are never held for such, nor those with an item that nobody chose
+    (:func:`~recbole_atjt.weighting.repeats.nobody_chose`), which its clicks tell.
 
     Args:
         clicks: The clicks that are counted and tested.
@@ -42,14 +43,16 @@ class UnrelatedRepeats:
         if not are_repeated(clicks, n_items):
             return
         own, times = first_clicks(clicks, n_items)
-        noise = self._noise_of_groups(own, _group(times))
-        share = float((noise[_group(times)] * times).sum()) / len(clicks.item)
+        bait = nobody_chose(own, n_items)
+        group = _group(times, own, bait)
+        noise = self._noise_of_groups(own, group)
+        share = float((noise[group] * times).sum()) / len(clicks.item)
         if share < _WORTH:
             return
         self.share = share
         known = [(own, times)] if others is None else [(own, times), first_clicks(others, n_items)]
         key = torch.cat([key_of(each.user, each.item, n_items) for each, _ in known])
-        sound = torch.cat([1 - noise[_group(number)].float() for _, number in known])
+        sound = torch.cat([1 - noise[_group(number, each, bait)].float() for each, number in known])
         order = key.argsort()
         self._table = key[order], sound[order]
 
@@ -75,6 +78,13 @@ class UnrelatedRepeats:
         return noise
 
 
-def _group(times: Tensor) -> Tensor:
-    """Return the number of the group that pairs with so many clicks are in, as ``times``."""
-    return torch.bucketize(times, torch.tensor(_TIMES), right=True)
+def _group(times: Tensor, clicks: Clicks, bait: Tensor) -> Tensor:
+    """Return the numbers of the groups of first clicks, ``[K]``.
+
+    Args:
+        times: How many clicks each stands for, ``[K]``.
+        clicks: First clicks.
+        bait: Items that nobody chose, whose clicks are as single ones, ``[n_items]``.
+    """
+    group = torch.bucketize(times, torch.tensor(_TIMES), right=True)
+    return group.masked_fill(bait[clicks.item], 0)
