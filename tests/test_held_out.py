@@ -251,15 +251,19 @@ def test_no_pair_is_held_out_where_neighbours_tell_of_the_noise(
         assert epoch["false_positive"] < epoch["true_positive"] - apart
 
 
-def test_where_neighbours_show_no_noise_training_is_plain_at_once(tmp_path: Any) -> None:
-    keys = {**WIDE, "epochs": 2}
+def beside_plain(weighting: str, epochs: int, folder: Any) -> list[Any]:
+    """Train plainly and with a strategy; return both trainers."""
     trained = []
-    for weighting in ("none", "atjt"):
-        config = DenoisingConfig("WideDeep", "ml-100k", None, {**keys, "weighting": weighting})
-        ready = assemble(config, tmp_path / weighting)
+    for each in ("none", weighting):
+        keys = {**WIDE, "epochs": epochs, "weighting": each}
+        ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), folder / each)
         ready.trainer.fit(ready.train_data, ready.valid_data, verbose=False)
         trained.append(ready.trainer)
-    plain, atjt = trained
+    return trained
+
+
+def test_where_neighbours_show_no_noise_training_is_plain_at_once(tmp_path: Any) -> None:
+    plain, atjt = beside_plain("atjt", 2, tmp_path)
     assert atjt.epochs == plain.epochs
     assert [epoch["noise_share"] for epoch in atjt.history] == [0.0, 0.0]
     assert atjt.progress == plain.progress
@@ -270,14 +274,7 @@ def test_where_neighbours_show_no_noise_training_is_plain_at_once(tmp_path: Any)
 @pytest.mark.parametrize("epochs", [2, 12])
 def test_where_they_find_nothing_training_is_plain_in_the_end(epochs: int, tmp_path: Any) -> None:
     """Also where it ends before they have told all that they can: it begins again all the same."""
-    keys = {**WIDE, "epochs": epochs}
-    trained = []
-    for weighting in ("none", "channel"):
-        config = DenoisingConfig("WideDeep", "ml-100k", None, {**keys, "weighting": weighting})
-        ready = assemble(config, tmp_path / weighting)
-        ready.trainer.fit(ready.train_data, ready.valid_data, verbose=False)
-        trained.append(ready.trainer)
-    plain, channel = trained
+    plain, channel = beside_plain("channel", epochs, tmp_path)
     begun = channel.epochs - epochs
     assert 0 < begun <= epochs
     assert [epoch["valid"] for epoch in channel.progress[begun:]] == [

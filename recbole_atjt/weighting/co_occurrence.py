@@ -289,6 +289,11 @@ def found_in(table: tuple[Tensor, Tensor], key: Tensor, missing: float = 0.0) ->
     return _padded(values, missing)[_place(keys, key)]
 
 
+def key_of(user: Tensor, item: Tensor, n_items: int) -> Tensor:
+    """Return a number for each user and item, as ``item``."""
+    return user.long() * n_items + item
+
+
 def blocks(user: Tensor) -> Iterator[slice]:
     """Yield slices of clicks ``[T]`` of which none cuts a user's in two."""
     first = torch.ones(len(user), dtype=torch.bool)

@@ -18,6 +18,7 @@ from recbole_atjt.weighting.co_occurrence import (
     Scale,
     WeighedClicks,
     found_in,
+    key_of,
     one_block,
 )
 
@@ -80,7 +81,7 @@ class Neighbors:
         if self._table is None:
             keys, values = self._read()
             self._table = keys.to(item.device), values.to(item.device)
-        return found_in(self._table, user.long() * self.n_items + item, torch.nan)
+        return found_in(self._table, key_of(user, item, self.n_items), torch.nan)
 
     def _read(self) -> tuple[Tensor, Tensor]:
         """Return a key for each user and item of the clicks, sorted, and their ratios, ``[K]``."""
@@ -100,7 +101,7 @@ class Neighbors:
     def _by_key(self, clicks: WeighedClicks, ratio: Tensor) -> tuple[Tensor, Tensor]:
         """Return distinct keys, and the mean ratio of each one's clicks, ``[K]`` each."""
         known = ~ratio.isnan()
-        key = (clicks.user * self.n_items + clicks.item)[known]
+        key = key_of(clicks.user, clicks.item, self.n_items)[known]
         keys, place = torch.unique(key, return_inverse=True)
         total = ratio.new_zeros(len(keys)).index_add_(0, place, ratio[known])
         return keys, (total / torch.bincount(place, minlength=len(keys))).float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Clicks, some_users
+from recbole_atjt.weighting.co_occurrence import Clicks, key_of, some_users
 from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 
 #: Clicks on one item from which on it is clicked again and again, and what part of all clicks such
@@ -14,11 +14,6 @@ _MANY, _PART = 4, 0.05
 #: Items with this share of noise are such that users did not choose.
 _UNRELATED = 0.5
 _SEED = 20265
-
-
-def key_of(user: Tensor, item: Tensor, n_items: int) -> Tensor:
-    """Return a number for each user and item, as ``item``."""
-    return user.long() * n_items + item
 
 
 def are_repeated(clicks: Clicks, n_items: int) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Clicks, WeighedClicks, found_in, some_users
+from recbole_atjt.weighting.co_occurrence import Clicks, WeighedClicks, found_in, key_of, some_users
 from recbole_atjt.weighting.places import ranks_among_places
 from recbole_atjt.weighting.ranks import shares_by_rank, table_of
-from recbole_atjt.weighting.repeats import are_repeated, first_clicks, key_of, nobody_chose
+from recbole_atjt.weighting.repeats import are_repeated, first_clicks, nobody_chose
 
 #: Clicks of a user on one item that are tested together: from so many on, up to the next.
 _TIMES = (2, 3, 4, 6, 10)
@@ -37,10 +37,12 @@ class UnrelatedRepeats:
 
     def __init__(self, clicks: Clicks, n_items: int, others: Clicks | None = None) -> None:
         self._n_items = n_items
+        #: Whether many clicks are repeated, with interest or without.
+        self.many = are_repeated(clicks, n_items)
         #: Share of such clicks; 0 where there are none.
         self.share = 0.0
         self._table = torch.zeros(0, dtype=torch.long), torch.zeros(0)
-        if not are_repeated(clicks, n_items):
+        if not self.many:
             return
         own, times = first_clicks(clicks, n_items)
         bait = nobody_chose(own, n_items)
