@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_atjt.weighting import co_occurrence
 from recbole_atjt.weighting.co_occurrence import Clicks
-from recbole_atjt.weighting.repeats import are_repeated, as_neighbors_read, first_clicks
+from recbole_atjt.weighting.repeats import as_neighbors_read, repeats_of, single_clicks
 from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
 from tests.random_users import ITEMS, clicks_of, once, struck, with_bait
 
@@ -110,22 +110,36 @@ def test_asking_gives_the_same_again_and_draws_no_random_numbers() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_neighbours_read_the_first_clicks_where_many_are_repeated() -> None:
+def test_neighbours_read_one_click_of_each_where_many_are_repeated() -> None:
     few = once()
     assert as_neighbors_read(few, ITEMS) is few
     many, _ = repeated(few, 0.1)
-    first = as_neighbors_read(many, ITEMS)
-    assert torch.equal(first.user, few.user)
-    assert torch.equal(first.item, few.item)
+    single = as_neighbors_read(many, ITEMS)
+    assert torch.equal(single.user, few.user)
+    assert torch.equal(single.item, few.item)
 
 
-def test_the_first_clicks_stand_in_the_order_of_time_for_all() -> None:
-    user = torch.tensor([2, 2, 2, 2, 1, 1, 1])
-    item = torch.tensor([5, 3, 5, 5, 3, 3, 4])
-    first, times = first_clicks(Clicks(user, item), 6)
-    assert first.user.tolist() == [2, 2, 1, 1]
-    assert first.item.tolist() == [5, 3, 3, 4]
-    assert times.tolist() == [3, 1, 2, 1]
+def test_one_click_of_each_stands_where_any_of_them_did() -> None:
+    user, item = torch.tensor([2, 2, 2, 2, 1, 1, 1]), torch.tensor([5, 3, 5, 5, 3, 3, 4])
+    single, times = single_clicks(Clicks(user, item), 6)
+    assert sorted(single.user.tolist()[:2]) == [2, 2]
+    assert dict(zip(zip(single.user.tolist(), single.item.tolist()), times.tolist())) == {
+        (2, 5): 3,
+        (2, 3): 1,
+        (1, 3): 2,
+        (1, 4): 1,
+    }
+
+
+def test_one_click_of_each_is_drawn_and_stands_in_the_order_of_time() -> None:
+    """Not the first: of items that all click on all the time, first clicks gather."""
+    users, times = 400, 20
+    user = torch.arange(users).repeat_interleave(times + 1)
+    item = torch.where(torch.arange(len(user)) % (times + 1) == times // 2, 2, 1)
+    single, _ = single_clicks(Clicks(user, item), 3)
+    assert torch.equal(single.user, torch.arange(users).repeat_interleave(2))
+    before = float((single.item.view(users, 2)[:, 0] == 1).double().mean())
+    assert before == pytest.approx(0.5, abs=0.1)
 
 
 def test_bait_that_busy_users_repeat_is_left_to_what_items_tell() -> None:
@@ -133,6 +147,6 @@ def test_bait_that_busy_users_repeat_is_left_to_what_items_tell() -> None:
     key = clicks.user * ITEMS + clicks.item
     times = torch.unique(key[noisy], return_counts=True)[1]
     assert float(times[times >= 4].sum()) > 0.1 * len(clicks.item)
-    assert not are_repeated(clicks, ITEMS)
+    assert repeats_of(clicks, ITEMS) is None
     assert UnrelatedRepeats(clicks, ITEMS).share == 0
     assert as_neighbors_read(clicks, ITEMS) is clicks

@@ -1,12 +1,14 @@
-"""Clicks of a user on one item again and again: how many there are, and the first ones alone."""
+"""Clicks of a user on one item again and again: how many there are, and one of each."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import Clicks, key_of, some_users
-from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
+from recbole_atjt.weighting.unrelated_items import shares_of_items
 
 #: Clicks on one item from which on it is clicked again and again, and what part of all clicks such
 #: ones are where there are many.
@@ -16,32 +18,59 @@ _UNRELATED = 0.5
 _SEED = 20265
 
 
-def are_repeated(clicks: Clicks, n_items: int) -> bool:
-    """Tell whether users click on the same items again and again, of some of many users.
+@dataclass(frozen=True)
+class Repeats:
+    """Clicks of which many are repeated.
 
-    Clicks on items whose clicks are unrelated
-    (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`) do not count: busy
-    users click on bait again and again, which its items tell, whoever clicks on them.
+    Args:
+        single: One click of each user and item, in the order of time, ``[K]``.
+        times: The number of clicks that each stands for, ``[K]``.
+        bait: Which items nobody chose, ``[n_items]``.
+    """
+
+    single: Clicks
+    times: Tensor
+    bait: Tensor
+
+
+def repeats_of(clicks: Clicks, n_items: int) -> Repeats | None:
+    """Return the clicks' repeats if users click on the same items again and again, else None.
+
+    Clicks on items that nobody chose do not count, whose clicks have nothing to do with those
+    beside them (:func:`~recbole_atjt.weighting.unrelated_items.shares_of_items`): busy users click
+    on bait again and again, which its items tell, whoever clicks on them.
 
     Args:
         clicks: The clicks.
         n_items: Number of items, the padding included.
     """
     some = some_users(clicks.user, torch.Generator().manual_seed(_SEED))
-    first, times = first_clicks(Clicks(clicks.user[some], clicks.item[some]), n_items)
-    many, least = times >= _MANY, _PART * times.sum()
-    if not len(times) or times[many].sum() < least:
-        return False
-    return bool(times[many & ~nobody_chose(first, n_items)[first.item]].sum() >= least)
+    if not _are_many(single_clicks(Clicks(clicks.user[some], clicks.item[some]), n_items)[1]):
+        return None
+    single, times = single_clicks(clicks, n_items)
+    bait = shares_of_items(single, n_items)[0] >= _UNRELATED
+    many = _are_many(times, ~bait[single.item])
+    return Repeats(single, times, bait) if many else None
 
 
-def nobody_chose(clicks: Clicks, n_items: int) -> Tensor:
-    """Tell items that users did not choose, of first clicks, ``[n_items]``."""
-    return noise_of_unrelated_items(clicks, n_items) >= _UNRELATED
+def _are_many(times: Tensor, counts: Tensor | None = None) -> bool:
+    """Tell whether clicks that are repeated are a part of all that counts.
+
+    Args:
+        times: Numbers of clicks of each user and item, ``[K]``.
+        counts: Which of these count, ``[K]``; all where it is None.
+    """
+    many = times >= _MANY
+    if counts is not None:
+        many = many & counts
+    return bool(many.any()) and bool(times[many].sum() >= _PART * times.sum())
 
 
-def first_clicks(clicks: Clicks, n_items: int) -> tuple[Clicks, Tensor]:
-    """Return the first click of each user and item, in the order of time, and how many there are.
+def single_clicks(clicks: Clicks, n_items: int) -> tuple[Clicks, Tensor]:
+    """Return one click of each user and item, in the order of time, and how many there are.
+
+    Any of them is drawn: first clicks on what is clicked all the time gather where users begin, as
+    if they had to do with each other.
 
     Args:
         clicks: The clicks.
@@ -50,16 +79,17 @@ def first_clicks(clicks: Clicks, n_items: int) -> tuple[Clicks, Tensor]:
     Returns:
         Clicks, ``[K]``, and the number of clicks that each stands for, ``[K]``.
     """
-    key = key_of(clicks.user, clicks.item, n_items)
+    drawn = torch.randperm(len(clicks.user), generator=torch.Generator().manual_seed(_SEED))
+    key = key_of(clicks.user, clicks.item, n_items)[drawn]
     _, place, times = torch.unique(key, return_inverse=True, return_counts=True)
-    first = torch.full_like(times, len(key))
-    first.scatter_reduce_(0, place, torch.arange(len(key)), "amin")
-    first = first.sort().values
-    return Clicks(clicks.user[first], clicks.item[first]), times[place[first]]
+    chosen = torch.full_like(times, len(key))
+    chosen.scatter_reduce_(0, place, torch.arange(len(key)), "amin")
+    single, order = drawn[chosen].sort()
+    return Clicks(clicks.user[single], clicks.item[single]), times[order]
 
 
 def as_neighbors_read(clicks: Clicks, n_items: int) -> Clicks:
-    """Return the clicks that neighbours are read of: where many are repeated, the first ones.
+    """Return the clicks that neighbours are read of: where many are repeated, one of each.
 
     A click that stands among others on its own item has nobody to speak for it.
 
@@ -67,4 +97,5 @@ def as_neighbors_read(clicks: Clicks, n_items: int) -> Clicks:
         clicks: The clicks.
         n_items: Number of items, the padding included.
     """
-    return first_clicks(clicks, n_items)[0] if are_repeated(clicks, n_items) else clicks
+    repeats = repeats_of(clicks, n_items)
+    return clicks if repeats is None else repeats.single

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import Clicks
-from recbole_atjt.weighting.repeats import as_neighbors_read, first_clicks
+from recbole_atjt.weighting.repeats import as_neighbors_read
 from recbole_atjt.weighting.unrelated_repeats import UnrelatedRepeats
 from recbole_atjt.weighting.unrelated_users import UnrelatedUsers
 
@@ -24,11 +24,9 @@ class UnrelatedClicks:
 
     def __init__(self, clicks: Clicks, n_items: int, others: Clicks | None = None) -> None:
         self.repeats = UnrelatedRepeats(clicks, n_items, others)
-        if self.repeats.many:
-            clicks = first_clicks(clicks, n_items)[0]
         if others is not None:
             others = as_neighbors_read(others, n_items)
-        self.users = UnrelatedUsers(clicks, n_items, others)
+        self.users = UnrelatedUsers(self.repeats.read, n_items, others)
         #: Share of clicks that are noise; 0 where none are.
         self.share = 1 - (1 - self.users.share) * (1 - self.repeats.share)
 

@@ -17,10 +17,23 @@ _SEED = 20264
 def noise_of_unrelated_items(clicks: Clicks, n_items: int) -> Tensor:
     """Return the share of noise in the clicks on each item, without any training, ``[n_items]``.
 
+    As :func:`shares_of_items` finds it; 0 for all items where it is little.
+
+    Args:
+        clicks: The clicks.
+        n_items: Number of items, the padding included.
+    """
+    shares, noisy = shares_of_items(clicks, n_items)
+    return shares if noisy >= _WORTH else torch.zeros_like(shares)
+
+
+def shares_of_items(clicks: Clicks, n_items: int) -> tuple[Tensor, float]:
+    """Return the share of noise in the clicks on each item, ``[n_items]``, and in all of them.
+
     An item whose clicks fit their places no better than those of other clicks
     (:func:`~recbole_atjt.weighting.places.ranks_among_places`) is one that users did not choose
     (:func:`~recbole_atjt.weighting.ranks.shares_by_rank`). Noise that is spread over all items is
-    not seen. 0 for all items where it is little.
+    not seen.
 
     Args:
         clicks: The clicks.
@@ -32,5 +45,4 @@ def noise_of_unrelated_items(clicks: Clicks, n_items: int) -> Tensor:
     rank = ranks_among_places(every, n_items, chosen, generator)
     ranks = table_of(every.item[chosen], rank, n_items)
     shares = shares_by_rank(ranks)
-    noisy = float(shares @ ranks.sum(1)) / max(1.0, float(ranks.sum()))
-    return shares if noisy >= _WORTH else torch.zeros_like(shares)
+    return shares, float(shares @ ranks.sum(1)) / max(1.0, float(ranks.sum()))

@@ -8,7 +8,7 @@ from torch import Tensor
 from recbole_atjt.weighting.co_occurrence import Clicks, WeighedClicks, found_in, key_of, some_users
 from recbole_atjt.weighting.places import ranks_among_places
 from recbole_atjt.weighting.ranks import shares_by_rank, table_of
-from recbole_atjt.weighting.repeats import are_repeated, first_clicks, nobody_chose
+from recbole_atjt.weighting.repeats import repeats_of, single_clicks
 
 #: Clicks of a user on one item that are tested together: from so many on, up to the next.
 _TIMES = (2, 3, 4, 6, 10)
@@ -21,13 +21,13 @@ class UnrelatedRepeats:
     r"""Tells clicks that were repeated without interest, without any training.
 
     Machines, and fingers that slip, click on the same item again and again. So do users on what
-    they love. Of each user and item the first click alone is kept, and its rank among the item's
-    places in other users' clicks is uniform where the item has nothing to do with what else the
-    user clicks on (:func:`~recbole_atjt.weighting.places.ranks_among_places`). The pairs of a user
-    and an item with about as many clicks have a share of such pairs
+    they love. Of each user and item one click is kept, and its rank among the item's places in
+    other users' clicks is uniform where the item has nothing to do with what else the user clicks
+    on (:func:`~recbole_atjt.weighting.places.ranks_among_places`). The pairs of a user and an item
+    with about as many clicks have a share of such pairs
     (:func:`~recbole_atjt.weighting.ranks.shares_by_rank`), which is the probability of each to be
     one. Pairs with a single click are never held for such, nor those with an item that nobody chose
-    (:func:`~recbole_atjt.weighting.repeats.nobody_chose`), which its clicks tell.
+    (:class:`~recbole_atjt.weighting.repeats.Repeats`), which its clicks tell.
 
     Args:
         clicks: The clicks that are counted and tested.
@@ -37,22 +37,24 @@ class UnrelatedRepeats:
 
     def __init__(self, clicks: Clicks, n_items: int, others: Clicks | None = None) -> None:
         self._n_items = n_items
-        #: Whether many clicks are repeated, with interest or without.
-        self.many = are_repeated(clicks, n_items)
+        repeats = repeats_of(clicks, n_items)
+        #: The clicks as neighbours read them.
+        self.read = clicks if repeats is None else repeats.single
         #: Share of such clicks; 0 where there are none.
         self.share = 0.0
         self._table = torch.zeros(0, dtype=torch.long), torch.zeros(0)
-        if not self.many:
+        if repeats is None:
             return
-        own, times = first_clicks(clicks, n_items)
-        bait = nobody_chose(own, n_items)
-        group = _group(times, own, bait)
-        noise = self._noise_of_groups(own, group)
+        single, times, bait = repeats.single, repeats.times, repeats.bait
+        group = _group(times, single, bait)
+        noise = self._noise_of_groups(single, group)
         share = float((noise[group] * times).sum()) / len(clicks.item)
         if share < _WORTH:
             return
         self.share = share
-        known = [(own, times)] if others is None else [(own, times), first_clicks(others, n_items)]
+        known = [(single, times)]
+        if others is not None:
+            known.append(single_clicks(others, n_items))
         key = torch.cat([key_of(each.user, each.item, n_items) for each, _ in known])
         sound = torch.cat([1 - noise[_group(number, each, bait)].float() for each, number in known])
         order = key.argsort()
@@ -70,22 +72,22 @@ class UnrelatedRepeats:
         return found_in(self._table, key_of(user, item, self._n_items), 1.0)
 
     def _noise_of_groups(self, clicks: Clicks, group: Tensor) -> Tensor:
-        """Return the share of noise in first clicks by their group, ``[groups]``."""
+        """Return the share of noise in single clicks by their group, ``[groups]``."""
         every = WeighedClicks.of(clicks)
         generator = torch.Generator().manual_seed(_SEED)
         chosen = some_users(every.user, generator)
         rank = ranks_among_places(every, self._n_items, chosen, generator)
         noise = shares_by_rank(table_of(group[chosen], rank, len(_TIMES) + 1))
-        noise[0] = 0.0  # of single clicks others tell
+        noise[0] = 0.0  # of those that stand for themselves others tell
         return noise
 
 
 def _group(times: Tensor, clicks: Clicks, bait: Tensor) -> Tensor:
-    """Return the numbers of the groups of first clicks, ``[K]``.
+    """Return the numbers of the groups of single clicks, ``[K]``.
 
     Args:
         times: How many clicks each stands for, ``[K]``.
-        clicks: First clicks.
+        clicks: One of each user and item.
         bait: Items that nobody chose, whose clicks are as single ones, ``[n_items]``.
     """
     group = torch.bucketize(times, torch.tensor(_TIMES), right=True)
