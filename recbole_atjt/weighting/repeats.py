@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import Clicks, key_of, some_users
-from recbole_atjt.weighting.unrelated_items import shares_of_items
+from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 
 #: Clicks on one item from which on it is clicked again and again, and what part of all clicks such
 #: ones are where there are many.
@@ -37,8 +37,8 @@ def repeats_of(clicks: Clicks, n_items: int) -> Repeats | None:
     """Return the clicks' repeats if users click on the same items again and again, else None.
 
     Clicks on items that nobody chose do not count, whose clicks have nothing to do with those
-    beside them (:func:`~recbole_atjt.weighting.unrelated_items.shares_of_items`): busy users click
-    on bait again and again, which its items tell, whoever clicks on them.
+    beside them (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`): busy
+    users click on bait again and again, which its items tell, whoever clicks on them.
 
     Args:
         clicks: The clicks.
@@ -48,7 +48,7 @@ def repeats_of(clicks: Clicks, n_items: int) -> Repeats | None:
     if not _are_many(single_clicks(Clicks(clicks.user[some], clicks.item[some]), n_items)[1]):
         return None
     single, times = single_clicks(clicks, n_items)
-    bait = shares_of_items(single, n_items)[0] >= _UNRELATED
+    bait = noise_of_unrelated_items(single, n_items, times) >= _UNRELATED
     many = _are_many(times, ~bait[single.item])
     return Repeats(single, times, bait) if many else None
 

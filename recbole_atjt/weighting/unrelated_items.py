@@ -14,35 +14,27 @@ _WORTH = 0.08
 _SEED = 20264
 
 
-def noise_of_unrelated_items(clicks: Clicks, n_items: int) -> Tensor:
+def noise_of_unrelated_items(clicks: Clicks, n_items: int, times: Tensor | None = None) -> Tensor:
     """Return the share of noise in the clicks on each item, without any training, ``[n_items]``.
-
-    As :func:`shares_of_items` finds it; 0 for all items where it is little.
-
-    Args:
-        clicks: The clicks.
-        n_items: Number of items, the padding included.
-    """
-    shares, noisy = shares_of_items(clicks, n_items)
-    return shares if noisy >= _WORTH else torch.zeros_like(shares)
-
-
-def shares_of_items(clicks: Clicks, n_items: int) -> tuple[Tensor, float]:
-    """Return the share of noise in the clicks on each item, ``[n_items]``, and in all of them.
 
     An item whose clicks fit their places no better than those of other clicks
     (:func:`~recbole_atjt.weighting.places.ranks_among_places`) is one that users did not choose
     (:func:`~recbole_atjt.weighting.ranks.shares_by_rank`). Noise that is spread over all items is
-    not seen.
+    not seen. 0 for all items where it is little.
 
     Args:
-        clicks: The clicks.
+        clicks: The clicks, T of them.
         n_items: Number of items, the padding included.
+        times: How many each counts for where it is asked whether noise is little, ``[T]``; one
+            each by default.
     """
     every = WeighedClicks.of(clicks)
     generator = torch.Generator().manual_seed(_SEED)
     chosen = some_users(every.user, generator)
     rank = ranks_among_places(every, n_items, chosen, generator)
-    ranks = table_of(every.item[chosen], rank, n_items)
-    shares = shares_by_rank(ranks)
-    return shares, float(shares @ ranks.sum(1)) / max(1.0, float(ranks.sum()))
+    shares = shares_by_rank(table_of(every.item[chosen], rank, n_items))
+    counted = (~rank.isnan()).double()
+    if times is not None:
+        counted *= times[chosen]
+    noisy = float(shares[every.item[chosen]] @ counted) / max(1.0, float(counted.sum()))
+    return shares if noisy >= _WORTH else torch.zeros_like(shares)
