@@ -13,37 +13,10 @@ from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import load_checkpoint
 from recbole_atjt.errors import AtjtError
 from recbole_atjt.weighting import looking
+from tests.every_strategy import RUNS, keys_of
 from tests.kills import Killed, kill_at, results, same_models
-from tests.runs import fit, settings
+from tests.runs import fit
 from tests.tiers import fast
-
-NEGATIVES = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
-LIKELIHOOD = {"atjt_evidence": "likelihood"}
-RUNS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "none BPR": {"loss_type": "BPR", **NEGATIVES},
-    "channel": {},
-    "channel BPR": {"loss_type": "BPR", **NEGATIVES},
-    "channel WideDeep": {"model": "WideDeep"},
-    "channel DIN": {"model": "DIN"},
-    "atjt": LIKELIHOOD,
-    "atjt BPR": {**LIKELIHOOD, "loss_type": "BPR", **NEGATIVES},
-    "atjt own": {"atjt_joint_gradient": True},
-    "atjt paper": {"atjt_schedule": "paper", "atjt_phase_epochs": 2},
-    "wat": {},
-    "dnr": {"dnr_epochs": 1},
-    "t_ce": {"t_ce_num_gradual": 9},
-    "autodenoise_s": {},
-    "autodenoise_h BPR": {"loss_type": "BPR", **NEGATIVES},
-    "oracle": {"plant": "clickbait:0.2", "plant_items": 5},
-}
-EPOCHS = 3
-
-
-def keys_of(name: str, **changes: Any) -> tuple[str, str, dict[str, Any]]:
-    """Return model, strategy and settings of a run of many steps."""
-    own = {"train_batch_size": 24, "epochs": EPOCHS, **RUNS[name], **changes}
-    return own.pop("model", "SASRec"), name.split()[0], settings(**own)
 
 
 @pytest.mark.parametrize(("epoch", "batch"), [(0, 3), (1, 3), (2, 2)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Optional, Union
 
@@ -45,12 +45,20 @@ class PairedBatch(Interaction):
 
     def to(self, device: torch.device, selected_field: Any = None) -> PairedBatch:
         """Move the batch and what it carries to ``device``."""
-        moved, group, others = super().to(device, selected_field), self.group, self.others
+        return self._with(super().to(device, selected_field), lambda each: each.to(device))
+
+    def copied(self, copy: Callable[[Tensor], Tensor]) -> PairedBatch:
+        """Return a batch of copies of its columns and of what it carries."""
+        columns = {name: copy(column) for name, column in self.interaction.items()}
+        return self._with(Interaction(columns), copy)
+
+    def _with(self, batch: Interaction, copy: Callable[[Tensor], Tensor]) -> PairedBatch:
+        group, others = self.group, self.others
         if isinstance(group, Tensor):
-            group = group.to(device)
+            group = copy(group)
         if others is not None:
-            others = (others[0].to(device), others[1].to(device))
-        return PairedBatch(moved, group, self.sequences, others, self.rows)
+            others = (copy(others[0]), copy(others[1]))
+        return PairedBatch(batch, group, self.sequences, others, self.rows)
 
 
 class _Indices:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.seam.adapters import find_adapter
+from recbole_atjt.seam.checks import Checks
 from recbole_atjt.seam.per_sample import KNOWN_TYPES, is_known_function, rounds_alike, unreduced
 from recbole_atjt.seam.reduction import Record, Reducer
 from recbole_atjt.seam.scores import scores_of
@@ -48,7 +49,9 @@ class Seam:
             self._main = find_criterion(model)
 
     @contextmanager
-    def reducing(self, weigh: Callable[[Tensor], Tensor], rows: int) -> Iterator[Record]:
+    def reducing(
+        self, weigh: Callable[[Tensor], Tensor], rows: int, checks: Checks | None = None
+    ) -> Iterator[Record]:
         """Let ``model.calculate_loss(batch)`` in the block return its weighted loss.
 
         The main loss of each row is weighted; regularisers and contrastive terms are not. Outside
@@ -57,6 +60,7 @@ class Seam:
         Args:
             weigh: Gives weights ``[rows]`` for the losses ``[rows]``, which carry their graph.
             rows: ``len(batch)``.
+            checks: Takes what weights have to be; by default it is asked at once.
 
         Yields:
             The record, filled by ``calculate_loss``.
@@ -65,7 +69,7 @@ class Seam:
             UsageError: No loss came by, or one that has not exactly ``rows`` entries.
             TrainingError: A weight is negative or not finite.
         """
-        reducer = Reducer(self.name, weigh, rows)
+        reducer = Reducer(self.name, weigh, rows, checks)
         if self._adapter is not None:
             swapping = self._adapter.swapping(self.model, reducer)
         else:
@@ -105,7 +109,7 @@ class _Weighted(nn.Module):
         if reduction == "sum":
             share = torch.full_like(loss, rows)
         own = None
-        if not rounds_alike(self.criterion, share):
+        if not rounds_alike(self.criterion, share, self.reducer.checks.waits):
             own = partial(self._plain, *args, **kwargs)
         return self.reducer(loss, share, own)
 

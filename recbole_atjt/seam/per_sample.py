@@ -82,7 +82,7 @@ def unreduced(
     return _row_by_row(criterion, rows, args, kwargs)
 
 
-def rounds_alike(criterion: Any, share: Tensor | None) -> bool:
+def rounds_alike(criterion: Any, share: Tensor | None, asks: bool = True) -> bool:
     """Tell whether gradients of the mean of its losses are the criterion's own, bit for bit.
 
     Those of a softmax and of ``BPRLoss`` are; what is known of no other is not relied on.
@@ -90,8 +90,13 @@ def rounds_alike(criterion: Any, share: Tensor | None) -> bool:
     Args:
         criterion: As for :func:`unreduced`.
         share: What that gave.
+        asks: Whether shares may be looked at, for which a GPU is waited for. If not, those of a
+            softmax without class weights count as equal, and where targets are ignored, gradients
+            are rounded otherwise.
     """
     if is_softmax(criterion):
+        if not asks:
+            return share is not None and getattr(criterion, "weight", None) is None
         return share is not None and bool((share == 1).all())
     return share is None and getattr(type(criterion), "forward", None) is BPRLoss.forward
 

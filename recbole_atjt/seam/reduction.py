@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_atjt.errors import TrainingError, UsageError
+from recbole_atjt.seam.checks import Checks
 from recbole_atjt.seam.scores import Scores
 
 
@@ -95,10 +96,18 @@ class Reducer:
         weigh: Gives weights ``[rows]``, finite and at least 0, for losses ``[rows]``, which carry
             their graph.
         rows: Number of rows of the batch.
+        checks: Takes what weights have to be; by default it is asked at once.
     """
 
-    def __init__(self, name: str, weigh: Callable[[Tensor], Tensor], rows: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        weigh: Callable[[Tensor], Tensor],
+        rows: int,
+        checks: Checks | None = None,
+    ) -> None:
         self.name, self.rows = name, rows
+        self.checks = checks or Checks()
         self.record = Record()
         self._weigh = weigh
 
@@ -118,9 +127,12 @@ class Reducer:
                 there is no need.
         """
         weights = self.weigh(loss, share)
-        if own is not None and not weights.requires_grad and bool((weights == 1).all()):
-            return own()
-        return weighted_mean(loss, weights, share)
+        if own is None or weights.requires_grad:
+            return weighted_mean(loss, weights, share)
+        plain = (weights == 1).all()
+        if not self.checks.waits:
+            return torch.where(plain, own(), weighted_mean(loss, weights, share))
+        return own() if bool(plain) else weighted_mean(loss, weights, share)
 
     def weigh(self, loss: Tensor, share: Tensor | None = None) -> Tensor:
         """Return the checked weights ``[rows]`` of ``loss [rows]``.
@@ -142,9 +154,9 @@ class Reducer:
                 f"weights have shape {tuple(weights.shape)} for {self.rows} rows: one weight for "
                 "each row is needed"
             )
-        if not bool(((weights >= 0) & (weights < torch.inf)).all()):
-            raise TrainingError(
-                f"model={self.name} got a weight that is negative or not finite: weights must be "
-                "finite and at least 0"
-            )
+        self.checks.require(
+            ((weights >= 0) & (weights < torch.inf)).all(),
+            f"model={self.name} got a weight that is negative or not finite: weights must be "
+            "finite and at least 0",
+        )
         return weights

@@ -23,6 +23,7 @@ from recbole_atjt.host.lookup import speed_up_embeddings
 from recbole_atjt.model.staged import refuse_staged
 from recbole_atjt.noise.planting import planted_truth
 from recbole_atjt.parallel.share import Share, SplitRows
+from recbole_atjt.seam.checks import Checks
 from recbole_atjt.seam.criterion import Seam
 from recbole_atjt.seam.other_histories import OtherHistories
 from recbole_atjt.seam.reduction import repeat_for_negatives
@@ -83,6 +84,7 @@ class DenoisingRecommender(AbstractRecommender):
         if weighting is not None and weighting.reads_clicks:
             weighting.meet(lambda: Clicks(*clicks_in_order(dataset)))
         self._others = OtherHistories(recommender, dataset)
+        self.checks = Checks.on(config["device"])
         self._views: Representations | None = None
         if weighting is not None and weighting.needs_representation:
             self._views = Representations(recommender, dataset)
@@ -127,7 +129,7 @@ class DenoisingRecommender(AbstractRecommender):
             return share.own(weights)
 
         watching = self._views.watching() if self._views is not None else nullcontext()
-        with watching, self.seam.reducing(weigh, len(own)) as record:
+        with watching, self.seam.reducing(weigh, len(own), self.checks) as record:
             weighted = self.recommender.calculate_loss(own)
         with common_numbers():
             return self._with_extra(weighting, weighted, interaction, group)

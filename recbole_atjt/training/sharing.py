@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Union
 
 import torch
@@ -21,6 +22,7 @@ from recbole_atjt.parallel.group import (
 )
 from recbole_atjt.parallel.share import Share
 from recbole_atjt.randomness import kept
+from recbole_atjt.seam.checks import Checks
 from recbole_atjt.training.streams import own_numbers
 from recbole_atjt.weighting.mask_key import MASK_KEY, mask_below
 
@@ -118,17 +120,30 @@ def _total(losses: Losses) -> float:
     return float(sum(losses)) if isinstance(losses, tuple) else float(losses)
 
 
-def require_finite(loss: Tensor) -> None:
+def require_finite(loss: Tensor, checks: Checks) -> None:
     """Refuse a loss that is not finite, on all processes at once.
 
+    Args:
+        loss: The batch's, of this process.
+        checks: Takes what it has to be.
+
     Raises:
-        TrainingError: The batch's loss is no number.
+        TrainingError: The batch's loss is no number, and that is asked at once.
     """
     total = loss if size() == 1 else summed(loss.detach().double().clone())
-    if torch.isfinite(total):
-        return
-    said = f"the loss is {total.item()}"
-    raise TrainingError(said) if is_first() else SaidElsewhere(said)
+    with said_once():
+        checks.require(torch.isfinite(total), "the loss is {}", total)
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Let the first process say what all of them found."""
+    try:
+        yield
+    except TrainingError as error:
+        if is_first():
+            raise
+        raise SaidElsewhere(str(error)) from error
 
 
 def total_losses(losses: Any) -> Any:

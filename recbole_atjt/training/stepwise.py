@@ -45,8 +45,13 @@ class Sums:
     """
 
     def __init__(self, found: list[float] | None = None) -> None:
-        self.found = list(found or [])
+        self._sums: list[Any] = list(found or [])
         self._several = False
+
+    @property
+    def found(self) -> list[float]:
+        """What they are so far."""
+        return [float(each) for each in self._sums]
 
     def watching(self, loss_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return a loss function that takes in what it gives."""
@@ -55,15 +60,15 @@ class Sums:
             losses = loss_of(interaction)
             self._several = isinstance(losses, tuple)
             parts = [part.item() for part in (losses if self._several else (losses,))]
-            before = self.found
-            self.found = [b + p for b, p in zip(before, parts)] if before else parts
+            before = self._sums
+            self._sums = [b + p for b, p in zip(before, parts)] if before else parts
             return losses
 
         return watched
 
     def as_losses(self) -> Any:
         """Return the sums in the form that the loss function has."""
-        return tuple(self.found) if self._several else self.found[0]
+        return tuple(self._sums) if self._several else self._sums[0]
 
 
 class Stepwise:

@@ -31,17 +31,28 @@ from recbole_atjt.model.staged import StagedModel
 from recbole_atjt.parallel.gradients import sum_after_backward
 from recbole_atjt.parallel.group import alike, copy_of, is_first, size
 from recbole_atjt.randomness import capture_rng, kept, restore_rng
+from recbole_atjt.seam.checks import Checks
 from recbole_atjt.seam.selftest import verify_seam
 from recbole_atjt.training.beginning import Beginning, BeginsAgain
 from recbole_atjt.training.choice import active_weighting, refuse_misspelt
+from recbole_atjt.training.device import OnDevice, read, unread
 from recbole_atjt.training.evaluating import EvaluatingTrainer
 from recbole_atjt.training.failures import named_failures
 from recbole_atjt.training.masking import Masking, put_mask
 from recbole_atjt.training.notes import EpochNotes, Progress
 from recbole_atjt.training.optimizer import JointOptimizer
 from recbole_atjt.training.reward import Reward
-from recbole_atjt.training.sharing import SharedLoss, require_finite, settle, total_losses
+from recbole_atjt.training.sharing import (
+    SharedLoss,
+    require_finite,
+    said_once,
+    settle,
+    total_losses,
+)
 from recbole_atjt.training.stepwise import Stepwise, Sums, inside, steps_of
+
+#: Batches after which it is asked whether all steps so far went well, where each one is not.
+_ASKED = 100
 
 
 class DenoisingTrainer(EvaluatingTrainer):
@@ -90,6 +101,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._resumed: TrainingState | None = None  # inside an epoch
         self._steps = 0
         self.epoch = self.batch = 0
+        self.checks = getattr(model, "checks", None) or Checks.on(self.device)
         self._verified = False
         self._shared: SharedLoss | None = None
         self._reward = Reward.of(self.weighting)
@@ -222,7 +234,7 @@ class DenoisingTrainer(EvaluatingTrainer):
         if self._begins_again and epoch_idx % max(1, self.eval_step) == 0:
             self.epoch = epoch_idx - 1
             raise BeginsAgain
-        self.epoch, self.batch = epoch_idx, 0
+        self.epoch, self.batch, self.checks.batch = epoch_idx, 0, 0
         if self.weighting is not None:
             self.model.start_epoch(epoch_idx)
             with named_failures(self):
@@ -284,14 +296,19 @@ class DenoisingTrainer(EvaluatingTrainer):
         loss_of = plain if self._shared is None else self._share
         if self._masking is not None:
             loss_of = partial(self._noted, loss_of)
+        if not self.checks.waits:
+            loss_of = unread(loss_of)
         state, self._resumed = self._resumed, None
         if state is None and not self._steps:
-            return total_losses(super()._train_epoch(batches, epoch, loss_of, show_progress))
+            return self._summed_up(
+                super()._train_epoch(self._sent(batches), epoch, loss_of, show_progress)
+            )
         done = self._go_on_inside(state) if state is not None else {}
         begun = {name: one.get_state() for name, one in self._generators().items()}
         sums = Sums(done.get("sums") if is_first() else None)
 
         def keep(number: int) -> None:
+            self._ask()
             here = inside(number, total_losses(tuple(sums.found)), begun, self.weighting)
             if self._masking is not None:
                 here["masking"] = self._masking.in_epoch()
@@ -304,10 +321,28 @@ class DenoisingTrainer(EvaluatingTrainer):
             assert state is not None
             restore_rng(state.rng, self._generators())
 
-        self.batch = int(done.get("batch", 0))
+        self.batch = self.checks.batch = int(done.get("batch", 0))
         left = Stepwise(batches, self.batch, go_on, self._steps, keep)
-        super()._train_epoch(left, epoch, sums.watching(loss_of), show_progress)
-        return total_losses(sums.as_losses())
+        super()._train_epoch(self._sent(left), epoch, sums.watching(loss_of), show_progress)
+        return self._summed_up(sums.as_losses())
+
+    def _sent(self, batches: Any) -> Any:
+        """Return the batches, on their way to the device."""
+        return OnDevice(batches, self.device) if self.device.type == "cuda" else batches
+
+    def _summed_up(self, losses: Any) -> Any:
+        """Return an epoch's sums of losses, all of which were finite."""
+        self._ask()
+        return total_losses(read(losses))
+
+    def _ask(self) -> None:
+        """Ask what was required of the steps so far."""
+        try:
+            with said_once():
+                self.checks.ask()
+        except TrainingError:
+            self.batch = self.checks.batch
+            raise
 
     def _noted(self, loss_of: Any, interaction: Any) -> Any:
         """Return a batch's losses, after which the strategy's word on its clicks is noted."""
@@ -344,11 +379,14 @@ class DenoisingTrainer(EvaluatingTrainer):
         return f"the best model (epoch {self.best_epoch}) is kept in {self.saved_model_file}"
 
     def _check_nan(self, loss: torch.Tensor) -> None:
-        require_finite(loss)
+        require_finite(loss, self.checks)
         if self._shared is not None:
             groups = self.optimizer.param_groups
             sum_after_backward(loss, [each for group in groups for each in group["params"]])
         self.batch += 1
+        self.checks.batch = self.batch
+        if self.batch % _ASKED == 0:
+            self._ask()
 
     def _generate_train_loss_output(
         self, epoch_idx: int, s_time: float, e_time: float, losses: Any

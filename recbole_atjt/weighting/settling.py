@@ -82,8 +82,8 @@ class SettledShare(nn.Module):
             last: Whether the pairs are held out no longer.
         """
         self.begins_again = last
-        unused = not last or not self.is_worth(share)
-        self.value.copy_(share.clamp(0.0, self.cap).masked_fill(torch.tensor(unused), 0.0))
+        used = last and self.is_worth(share)
+        self.value.copy_(share.clamp(0.0, self.cap) if used else torch.zeros_like(share))
 
     def end_epoch(self) -> None:
         """Count the epoch that ends."""
