@@ -45,12 +45,13 @@ def repeats_of(clicks: Clicks, n_items: int) -> Repeats | None:
         n_items: Number of items, the padding included.
     """
     some = some_users(clicks.user, torch.Generator().manual_seed(_SEED))
-    if not _are_many(single_clicks(Clicks(clicks.user[some], clicks.item[some]), n_items)[1]):
+    single, times = single_clicks(Clicks(clicks.user[some], clicks.item[some]), n_items)
+    if not _are_many(times):
         return None
-    single, times = single_clicks(clicks, n_items)
     bait = noise_of_unrelated_items(single, n_items, times) >= _UNRELATED
-    many = _are_many(times, ~bait[single.item])
-    return Repeats(single, times, bait) if many else None
+    if not _are_many(times, ~bait[single.item]):
+        return None
+    return Repeats(*single_clicks(clicks, n_items), bait)
 
 
 def _are_many(times: Tensor, counts: Tensor | None = None) -> bool:
@@ -79,12 +80,11 @@ def single_clicks(clicks: Clicks, n_items: int) -> tuple[Clicks, Tensor]:
     Returns:
         Clicks, ``[K]``, and the number of clicks that each stands for, ``[K]``.
     """
-    drawn = torch.randperm(len(clicks.user), generator=torch.Generator().manual_seed(_SEED))
-    key = key_of(clicks.user, clicks.item, n_items)[drawn]
-    _, place, times = torch.unique(key, return_inverse=True, return_counts=True)
-    chosen = torch.full_like(times, len(key))
-    chosen.scatter_reduce_(0, place, torch.arange(len(key)), "amin")
-    single, order = drawn[chosen].sort()
+    key, order = key_of(clicks.user, clicks.item, n_items).sort(stable=True)
+    times = torch.unique_consecutive(key, return_counts=True)[1]
+    generator = torch.Generator().manual_seed(_SEED)
+    drawn = torch.rand(len(times), dtype=torch.float64, generator=generator) * times
+    single, order = order[times.cumsum(0) - times + drawn.long()].sort()
     return Clicks(clicks.user[single], clicks.item[single]), times[order]
 
 
