@@ -117,11 +117,11 @@ def test_unrelated_users_weigh_next_to_nothing_from_the_first_batch_on() -> None
     strategy, seen = known_users(0.3)
     assert not strategy.passes
     weights = strategy(seen)
-    assert float(weights[:150].mean()) < 0.1
+    assert float(weights[:150].mean()) < 0.15
     assert float(weights[150:].mean()) > 0.98
     with torch.no_grad():
         clean = strategy.clean_probability(replace(seen, epoch=1), weights)
-    assert float(clean[:150].mean()) < 0.1 < float(clean[150:].mean())
+    assert float(clean[:150].mean()) < 0.15 < float(clean[150:].mean())
     assert strategy.judge(seen).weight.tolist() == pytest.approx(weights.tolist())
 
 
@@ -159,7 +159,7 @@ def test_users_that_are_judged_are_known_beside_those_of_the_training() -> None:
     assert torch.equal(strategy(seen), before)
     row = torch.arange(0, len(others.item), 20)
     theirs = strategy.judge(replace(seen, user=others.user[row], item=others.item[row]))
-    assert float(theirs.weight[:30].mean()) < 0.1 < 0.9 < float(theirs.weight[30:].mean())
+    assert float(theirs.weight[:30].mean()) < 0.15 < 0.9 < float(theirs.weight[30:].mean())
 
 
 def test_clicks_that_are_repeated_without_interest_weigh_next_to_nothing() -> None:
