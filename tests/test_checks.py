@@ -17,6 +17,7 @@ from recbole_atjt.training import trainer as training
 from recbole_atjt.training.device import OnDevice, read, unread
 from tests.every_strategy import RUNS, keys_of
 from tests.kills import results, same_models
+from tests.runs import assemble
 from tests.tiers import fast
 
 
@@ -86,6 +87,13 @@ def test_at_once_is_at_once() -> None:
     with pytest.raises(TrainingError, match=r"^it is 3$"):
         checks.require(torch.tensor(False), "it is {}", torch.tensor(3))
     assert not Checks.on("cuda:0").waits
+
+
+def test_a_model_may_have_checks_of_its_own() -> None:
+    config, _, model = assemble("SASRec", weighting="none")
+    model.checks = ["a model's own"]
+    trainer = DenoisingTrainer(config, model)
+    assert isinstance(trainer.checks, Checks)
 
 
 @pytest.mark.parametrize("several", [False, True])

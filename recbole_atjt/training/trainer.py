@@ -101,7 +101,8 @@ class DenoisingTrainer(EvaluatingTrainer):
         self._resumed: TrainingState | None = None  # inside an epoch
         self._steps = 0
         self.epoch = self.batch = 0
-        self.checks = getattr(model, "checks", None) or Checks.on(self.device)
+        checks = getattr(model, "checks", None)
+        self.checks = checks if isinstance(checks, Checks) else Checks.on(self.device)
         self._verified = False
         self._shared: SharedLoss | None = None
         self._reward = Reward.of(self.weighting)
