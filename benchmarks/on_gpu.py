@@ -3,8 +3,9 @@
 For each model and strategy, in one process and interleaved rounds of a few batches each:
 ``samples`` a second of the median round, ``ratio`` to ``none`` of the same model, ``peak`` MiB of
 the device's memory, and ``waits``: how often a step of the host stands still until the device has
-done all that was asked of it, with the lines that do so. ``--picture`` draws two steps of each
-strategy as torch's profiler saw them: what the host asks for, what the device does, and the waits.
+done all that was asked of it, with the lines that do so. ``--picture`` draws the last three of four
+steps of each strategy as torch's profiler saw them: what the host asks for, what the device does,
+and the waits.
 
 Run it as ``python benchmarks/on_gpu.py --models=SASRec,WideDeep --dataset=ml-1m-noisy
 --data_path=DIR --picture=steps.png``. The last line is JSON.
@@ -128,7 +129,7 @@ def _line(stack: traceback.StackSummary) -> str:
 
 
 def draw(profiles: dict[str, list[dict[str, Any]]], path: str) -> None:
-    """Draw the middle steps of each: the host's calls, the device's work, the waits."""
+    """Draw the last three of four steps of each: the host's calls, the device's work, the waits."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(
