@@ -126,6 +126,6 @@ def test_what_a_batch_carries_goes_along(monkeypatch: pytest.MonkeyPatch) -> Non
     for batch in (first, second):
         assert all(column.device.type == "meta" for column in batch.interaction.values())
     assert isinstance(second, PairedBatch)
-    carried = [second.group, *second.others]  # type: ignore[misc]
-    assert all(each.device.type == "meta" for each in carried)  # type: ignore[union-attr]
+    carried = [second.group, *second.others]
+    assert all(each.device.type == "meta" for each in carried)
     assert second.sequences == 4
