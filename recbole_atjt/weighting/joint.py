@@ -172,7 +172,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         known = self._known()
         return None if known is None else known.sound(user, item)
 
-    def _noise_by_neighbors(self, spread: bool) -> Tensor | None:
+    def _noise_by_neighbors(self, spread: bool, only_spread: bool) -> Tensor | None:
         """Return the share of noise in the clicks on each item that neighbours show, ``[n_items]``.
 
         Clicks that are known for noise are left out. None where neighbours tell too little to say
@@ -180,6 +180,8 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
 
         Args:
             spread: Whether noise counts, too, that is spread over all items as clean clicks are.
+            only_spread: Whether nothing else does, so that there may be other noise where this is
+                not found.
         """
         n_items = len(self.item_frequency)
         if self._clicks is None:
@@ -189,11 +191,11 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
             clicks = known.without(clicks)
         shares = noise_of_unrelated_items(clicks, n_items)
         if bool(shares.any()):
-            return shares
+            return None if only_spread else shares
         floor = floor_of(clicks, n_items)
         if spread and floor.noise:
             return shares.fill_(floor.noise)
-        return shares if floor.shows_none else None
+        return shares if floor.shows_none and not only_spread else None
 
     def _near(self, evidence: Evidence) -> Tensor | None:
         """Return what the neighbours of targets say, ``[S]``; None where none were met."""

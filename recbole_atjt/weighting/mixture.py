@@ -98,9 +98,10 @@ class NoiseMixture(nn.Module):
         self.histories = RandomHistories(len(unigram))
         self.pairs = HeldOutPairs(len(unigram), held_out if learn else 0.0)
         self.looking = Looking(int(item_frequency.sum()), len(unigram))
-        #: Tells the share of noise in the clicks on each item, ``[n_items]``, before training, and
-        #: of noise drawn by frequency if so asked; None where that is not known.
-        self.elsewhere: Callable[[bool], Tensor | None] | None = None
+        #: Tells the share of noise in the clicks on each item, ``[n_items]``, before training; None
+        #: where nothing is known. It is asked whether noise counts that is spread by frequency, and
+        #: whether none but that.
+        self.elsewhere: Callable[[bool, bool], Tensor | None] | None = None
         self._warm_up = 0
         #: Whether weights may differ from 1 in this epoch.
         self.weighs = share > 0
@@ -235,14 +236,17 @@ class NoiseMixture(nn.Module):
 
     @torch.no_grad()
     def _ask(self, evidence: Evidence) -> None:
-        """Begin with what is told of the noise without the model, if it has no softmax; that stays.
+        """Begin with what is told of the noise without the model, which then stays.
 
-        What such a model says of its clicks is little, and comes late. Told that there is no noise,
-        it is trained plainly.
+        What a model without a softmax says of its clicks is little, and comes late. One with a
+        softmax finds items that noise fell on by itself, but of noise that is spread over all items
+        it learns ever more by heart, and then takes it for clean. Told that there is no noise, a
+        model is trained plainly.
         """
-        if self.elsewhere is None or evidence.logits is not None:
+        if self.elsewhere is None:
             return
-        told = self.elsewhere(self.pairs.active)
+        softmax = evidence.logits is not None
+        told = self.elsewhere(self.pairs.active or softmax, softmax)
         self.elsewhere = None  # that is asked once
         if told is None:
             return
@@ -416,18 +420,22 @@ class NoiseMixture(nn.Module):
         """
         targets = self.clicks.sum()
         self.settled.end_epoch()
-        learns = self.learn and not self.looking.rests and not bool(self.pairs.released)
-        if learns and float(targets) > 0:
-            noisy = self._noisy_clicks()
-            share = noisy.sum() / targets
-            if from_posteriors and not self.pairs.active:
-                share = share * (self.share > 0)
-            if self.settled.counts(share):
-                self._learn(noisy, share)
+        if self.learn and not self.looking.rests and float(targets) > 0:
+            if not bool(self.pairs.released):
+                self._learn_from_clicks(float(targets), from_posteriors)
             self._keep()
         self.trained.zero_()
         self.mass.zero_()
         self.clicks.zero_()
+
+    def _learn_from_clicks(self, targets: float, from_posteriors: bool) -> None:
+        """Learn e and q from ``targets`` clicks, see :meth:`update`."""
+        noisy = self._noisy_clicks()
+        share = noisy.sum() / targets
+        if from_posteriors and not self.pairs.active:
+            share = share * (self.share > 0)
+        if self.settled.counts(share):
+            self._learn(noisy, share)
 
     def conclude(self) -> None:
         """Hold no pairs out any longer, whatever they have told so far."""

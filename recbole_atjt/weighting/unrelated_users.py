@@ -116,9 +116,12 @@ class UnrelatedUsers:
 
 @dataclass(frozen=True)
 class _Usual:
-    """The means of random users: their mean, and their variance, ``a + b / clicks``."""
+    """The means of random users: their mean and their variance, ``a + b / clicks`` each.
 
-    mean: float
+    What is said of a click bends with its lift, and lifts of users with few clicks scatter more.
+    """
+
+    mean: tuple[float, float]
     variance: tuple[float, float]
 
     @classmethod
@@ -126,19 +129,21 @@ class _Usual:
         """Find them."""
         mean, clicks = drawn.mean, drawn.clicks
         if not len(mean):
-            return cls(0.0, (1.0, 0.0))
-        middle = float(np.average(mean, weights=clicks))
+            return cls((0.0, 0.0), (1.0, 0.0))
         parts = np.stack((np.ones(len(mean)), 1 / clicks), axis=1)
+        root = np.sqrt(clicks)
+        middle = np.linalg.lstsq(parts * root[:, None], mean * root)[0]
         # Squares of users with few clicks scatter most.
         # Where all have as many, the parts are one and the same, at which nnls may fail.
-        squares = (mean - middle) ** 2 * clicks
+        squares = (mean - parts @ middle) ** 2 * clicks
         variance = lsq_linear(parts * clicks[:, None], squares, bounds=(0, np.inf), method="bvls").x
-        return cls(middle, (float(variance[0]), float(variance[1])))
+        return cls((float(middle[0]), float(middle[1])), (float(variance[0]), float(variance[1])))
 
     def distance(self, users: _Users) -> np.ndarray:
         """Return how far users are above random ones, in standard deviations, ``[U]``."""
+        mean = self.mean[0] + self.mean[1] / users.clicks
         variance = self.variance[0] + self.variance[1] / users.clicks
-        distance: np.ndarray = (users.mean - self.mean) / np.sqrt(np.maximum(variance, 1e-12))
+        distance: np.ndarray = (users.mean - mean) / np.sqrt(np.maximum(variance, 1e-12))
         return distance
 
 
