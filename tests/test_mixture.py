@@ -251,10 +251,10 @@ def test_a_target_that_the_model_rules_out_has_a_finite_ratio() -> None:
     assert torch.isfinite(mixture.log_lift(torch.tensor([1, 2]), torch.tensor([-500.0, 0.0]))).all()
 
 
-def asked(mixture: NoiseMixture, told: Tensor | None, **changes: Any) -> list[bool]:
+def asked(mixture: NoiseMixture, told: Tensor | None, **changes: Any) -> list[tuple[bool, bool]]:
     """Watch a first batch of single scores where shares are told; return what was asked for."""
-    spread: list[bool] = []
-    mixture.elsewhere = lambda each: spread.append(each) or told
+    spread: list[tuple[bool, bool]] = []
+    mixture.elsewhere = lambda *each: spread.append(each) or told
     item = torch.tensor([1, 2])
     mixture.watch(Evidence(torch.ones(2), torch.arange(2), item, label=torch.ones(2), **changes))
     return spread
@@ -268,7 +268,7 @@ def test_a_model_without_a_softmax_begins_with_the_noise_that_is_told(
     mixture.start(0, warm_up=1)
     shares = torch.zeros(ITEMS)
     shares[3] = told / float(mixture.unigram[3])
-    assert asked(mixture, shares) == [False]
+    assert asked(mixture, shares) == [(False, False)]
     assert mixture.by_items == bool(used)
     assert float(mixture.settled.value) == pytest.approx(used)
     if used:
@@ -301,7 +301,7 @@ def test_where_nothing_can_be_told_the_model_is_asked() -> None:
     mixture, alone = build(0.5), build(0.5)
     for each in (mixture, alone):
         each.start(0)
-    assert asked(mixture, None) == [False]
+    assert asked(mixture, None) == [(False, False)]
     assert mixture.shares() == alone.shares()
     assert mixture.looking.looks
     assert not bool(mixture.pairs.released)
@@ -321,7 +321,7 @@ def test_what_is_told_lets_all_pairs_be_trained_on_at_once(told: float) -> None:
         knows_users=True,
         under=lambda rows, targets: torch.zeros(len(rows)),
     )
-    mixture.elsewhere = lambda _: torch.full((ITEMS,), told)
+    mixture.elsewhere = lambda *_: torch.full((ITEMS,), told)
     mixture.watch(seen)
     assert mixture.pairs.active
     assert torch.equal(mixture.pairs.leave_out(torch.ones(64), seen), torch.ones(64))
@@ -340,12 +340,35 @@ def test_what_is_told_stays() -> None:
     assert not mixture.settled.begins_again
 
 
-@pytest.mark.parametrize("case", ["softmax", "later epoch", "later batch", "no graph"])
+@pytest.mark.parametrize("told", [None, 0.3])
+def test_a_softmax_is_told_of_noise_that_is_spread_and_of_no_other(told: float | None) -> None:
+    mixture = build(0.5)
+    mixture.start(0, warm_up=1)
+    shares = None if told is None else torch.full((ITEMS,), told)
+    assert asked(mixture, shares, logits=torch.zeros(2, ITEMS)) == [(True, True)]
+    assert bool(mixture.pairs.released) == bool(told)
+    assert mixture.by_items == bool(told)
+    assert mixture.looking.looks
+
+
+def test_what_a_softmax_was_trained_on_is_known_where_noise_was_told() -> None:
+    """So that the noise that it keeps is taken out of its likelihoods."""
+    mixture = build(0.0)
+    mixture.start(0, warm_up=1)
+    asked(mixture, torch.full((ITEMS,), 0.3), logits=torch.zeros(2, ITEMS))
+    noisy = torch.cat((torch.ones(3), torch.zeros(7)))
+    mixture.clicks[1] = 10.0
+    mixture.note(1 - noisy, 1 - 0.9 * noisy, torch.ones(10, dtype=torch.bool))
+    mixture.update()
+    assert float(mixture.kept) == pytest.approx(0.3 * 0.1 / 0.73)
+    assert float(mixture.share) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("case", ["later epoch", "later batch", "no graph"])
 def test_nobody_is_asked_but_at_the_very_beginning(case: str) -> None:
     mixture = build()
     mixture.looking.batch = 1 if case == "later batch" else 0
-    changes: dict[str, Any] = {"logits": torch.zeros(2, ITEMS)} if case == "softmax" else {}
     with torch.set_grad_enabled(case != "no graph"):
-        found = asked(mixture, torch.full((ITEMS,), 0.3), epoch=int(case[6:] == "epoch"), **changes)
+        found = asked(mixture, torch.full((ITEMS,), 0.3), epoch=int(case == "later epoch"))
     assert found == []
     assert float(mixture.settled.value) == float(build().settled.value)

@@ -86,14 +86,16 @@ def test_a_resumed_training_begins_again_where_an_unbroken_one_does(
             assert torch.equal(rest.bare_model.state_dict()[key], value), key
 
 
-@pytest.mark.parametrize("loss_type", ["BCE", "BPR"])
+@pytest.mark.parametrize("loss_type", ["BCE", "BPR", "CE"])
 def test_what_neighbours_told_at_the_beginning_is_kept(
     loss_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"weighting": "atjt", "atjt_evidence": "likelihood", **NEGATIVES, **UNI10}
+    changes = {"weighting": "atjt", "atjt_evidence": "likelihood", **UNI10}
     changes["loss_type"] = loss_type
+    if loss_type != "CE":
+        changes.update(NEGATIVES)
 
-    def told(self: LikelihoodJointTraining, spread: bool) -> Tensor:
+    def told(self: LikelihoodJointTraining, spread: bool, only_spread: bool) -> Tensor:
         return torch.full((len(self.item_frequency),), 0.3)
 
     monkeypatch.setattr(LikelihoodJointTraining, "_noise_by_neighbors", told)

@@ -13,6 +13,7 @@ from recbole_atjt import assemble
 from recbole_atjt.config import DenoisingConfig
 from recbole_atjt.weighting import co_occurrence, unrelated_users
 from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.repeats import single_clicks
 from recbole_atjt.weighting.unrelated_users import UnrelatedUsers
 from tests.random_users import ITEMS, clicks_of
 
@@ -105,12 +106,22 @@ def test_the_variance_of_random_users_falls_with_their_clicks(
     drawn = np.random.default_rng(0)
     clicks = drawn.integers(4, most, 20_000) if most > 5 else np.full(20_000, 20)
     expected = variance[0] + variance[1] / clicks
-    mean = 1 + drawn.normal(size=20_000) * np.sqrt(expected)
+    middle = 1 - 2 / clicks
+    mean = middle + drawn.normal(size=20_000) * np.sqrt(expected)
     usual = unrelated_users._Usual.of(unrelated_users._Users(np.arange(20_000), mean, clicks))
-    assert usual.mean == pytest.approx(1, abs=0.02)
+    assert usual.mean[0] + usual.mean[1] / clicks == pytest.approx(middle, abs=0.05)
     assert min(usual.variance) >= 0
     found = usual.variance[0] + usual.variance[1] / clicks
     assert found == pytest.approx(expected, rel=0.08)
+
+
+@pytest.mark.parametrize("users", [500, 2000])
+def test_users_whose_clicks_are_read_once_each_are_compared_with_such_of_their_number(
+    users: int,
+) -> None:
+    """Related users click on the same items again: read once, they have half of the others'."""
+    clicks = single_clicks(clicks_of(0.3, users=users), ITEMS)[0]
+    assert UnrelatedUsers(clicks, ITEMS).share == pytest.approx(0.3, abs=0.05)
 
 
 def test_testing_draws_no_random_numbers_and_gives_the_same_again() -> None:

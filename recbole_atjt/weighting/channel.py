@@ -46,6 +46,11 @@ class NoiseChannelSettings(DeclaredSettings):
         "found by them, in [0, 0.5], where the model knows users by id and scores single items.",
         within="[0, 0.5]",
     )
+    channel_asks_neighbors: bool = key(
+        True,
+        "Whether share and distribution of the noise are those that neighbours in other users' "
+        "clicks tell before the training, where they can.",
+    )
 
 
 class NoiseChannel(MixtureWeighting):
@@ -57,8 +62,10 @@ class NoiseChannel(MixtureWeighting):
     :math:`-\sum_i \log((1-e) p + e q)`: EM, or forward correction with a channel that does not look
     at the history (Goldberger & Ben-Reuven 2017; Patrini et al. 2017). A rare, hard item keeps its
     weight, since q gives it little too. Share e and distribution q are learned after each epoch
-    (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); weights use what of e has settled.
-    Where that is 0 they are exactly 1, and the training is plain bit for bit.
+    (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`), unless neighbours in other users'
+    clicks tell them before the training (:class:`~recbole_atjt.weighting.met_clicks.MetClicks`); of
+    which clicks they are these say nothing here. Weights use what of e has settled. Where that is 0
+    they are exactly 1, and the training is plain bit for bit.
     """
 
     settings_class = NoiseChannelSettings
@@ -76,6 +83,9 @@ class NoiseChannel(MixtureWeighting):
             settings.channel_smoothing,
             settings.channel_held_out,
         )
+        if settings.channel_asks_neighbors and settings.channel_learn and settings.channel_share:
+            self.reads_clicks = True
+            self.mixture.elsewhere = self.met.noise_of_items
 
     @property
     def warm_up(self) -> int:
@@ -91,7 +101,7 @@ class NoiseChannel(MixtureWeighting):
         log_p, click = self.mixture.log_likelihood(evidence), clicked(evidence)
         ratio = self.mixture.log_lift(evidence.item, log_p)
         weights = torch.ones_like(ratio)
-        if evidence.epoch >= self.settings.channel_warmup:
+        if evidence.epoch >= self.settings.channel_warmup or self.mixture.by_items:
             weights = torch.where(click, self.mixture.weight(evidence.item, ratio), 1.0)
         if looks:
             clean = torch.where(click, self.mixture.posterior(ratio), 1.0)

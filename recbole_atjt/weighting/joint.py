@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence, Weighting
-from recbole_atjt.weighting.co_occurrence import CLOSE, FAR, Clicks
-from recbole_atjt.weighting.floor import floor_of
 from recbole_atjt.weighting.likelihood import clicked, negative_scores
 from recbole_atjt.weighting.likelihood_recognizer import (
     LikelihoodRecognizer,
@@ -20,16 +18,13 @@ from recbole_atjt.weighting.likelihood_recognizer import (
 )
 from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.mixture_weighting import MixtureWeighting
-from recbole_atjt.weighting.neighbors import Neighbors
 from recbole_atjt.weighting.recognition import (
     AuxiliaryTaskJointTraining,
     JointTrainingSettings,
     RecognizerWeighting,
 )
-from recbole_atjt.weighting.repeats import as_neighbors_read
 from recbole_atjt.weighting.report import Curve
 from recbole_atjt.weighting.unrelated_clicks import UnrelatedClicks, unsound
-from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 
 _START, _CAP, _SMOOTHING = 0.5, 0.6, 0.1
 
@@ -101,10 +96,6 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         super().__init__(settings, item_frequency)
         self.needs_history = settings.atjt_recognizer_reads == "all"
         self.reads_clicks = settings.atjt_recognizer_reads != "likelihood"
-        self._clicks: Callable[[], Clicks] | None = None
-        self._others: Callable[[], Clicks] | None = None
-        self._neighbors: Neighbors | None = None  # made of these when they are asked first
-        self._unrelated: UnrelatedClicks | None = None
         rate = settings.atjt_noise_rate
         self._rate = None if isinstance(rate, str) else rate
         start, cap = (_START, _CAP) if self._rate is None else (self._rate, 1.0)
@@ -113,7 +104,7 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         if self._rate is not None:
             self.mixture.give(self._rate)
         elif self.reads_clicks:
-            self.mixture.elsewhere = self._noise_by_neighbors
+            self.mixture.elsewhere = self.met.noise_of_items
         self._curve = Curve()
         self._loss: Tensor | None = None
         self._has_loss = False  # the last batch that was learned from
@@ -127,14 +118,6 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         return nn.ModuleList(
             LikelihoodRecognizer(self._fresh() if reads_all else None) for _ in range(self.groups)
         )
-
-    def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
-        """Let neighbours in these clicks speak, or speak of these."""
-        self._neighbors = self._unrelated = None
-        if others:
-            self._others = clicks
-        else:
-            self._clicks = clicks
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
@@ -158,56 +141,17 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
         return weights if sound is None else weights * sound
 
     def _known(self) -> UnrelatedClicks | None:
-        """Return what is known before the training.
-
-        None where that is nothing, no clicks were met, or the share is given.
-        """
-        if self._unrelated is None and self._clicks is not None and self._rate is None:
-            others = None if self._others is None else self._others()
-            self._unrelated = UnrelatedClicks(self._clicks(), len(self.item_frequency), others)
-        return self._unrelated if self._unrelated is not None and self._unrelated.share else None
+        """Return clicks known for noise before the training; None if none, or a share is given."""
+        return self.met.unrelated() if self._rate is None else None
 
     def _sound(self, user: Tensor, item: Tensor) -> Tensor | None:
         """Return the probability of clicks not to be known for noise, ``[S]``; None if all are."""
         known = self._known()
         return None if known is None else known.sound(user, item)
 
-    def _noise_by_neighbors(self, spread: bool, only_spread: bool) -> Tensor | None:
-        """Return the share of noise in the clicks on each item that neighbours show, ``[n_items]``.
-
-        Clicks that are known for noise are left out. None where neighbours tell too little to say
-        that there is none.
-
-        Args:
-            spread: Whether noise counts, too, that is spread over all items as clean clicks are.
-            only_spread: Whether nothing else does, so that there may be other noise where this is
-                not found.
-        """
-        n_items = len(self.item_frequency)
-        if self._clicks is None:
-            return None
-        clicks, known = as_neighbors_read(self._clicks(), n_items), self._known()
-        if known is not None:
-            clicks = known.without(clicks)
-        shares = noise_of_unrelated_items(clicks, n_items)
-        if bool(shares.any()):
-            return None if only_spread else shares
-        floor = floor_of(clicks, n_items)
-        if spread and floor.noise:
-            return shares.fill_(floor.noise)
-        return shares if floor.shows_none and not only_spread else None
-
     def _near(self, evidence: Evidence) -> Tensor | None:
         """Return what the neighbours of targets say, ``[S]``; None where none were met."""
-        if self._clicks is None:
-            return None
-        if self._neighbors is None:
-            n_items = len(self.item_frequency)
-            scales = (CLOSE, FAR) if self.mixture.pairs.active else (CLOSE,)
-            self._neighbors = Neighbors(as_neighbors_read(self._clicks(), n_items), n_items, scales)
-            if self._others is not None:
-                self._neighbors.know(as_neighbors_read(self._others(), n_items))
-        return self._neighbors.log_ratio(evidence.user, evidence.item)
+        return self.met.log_ratio(evidence.user, evidence.item, far=self.mixture.pairs.active)
 
     def clean_probability(self, evidence: Evidence, weights: Tensor) -> Tensor:
         """Return the posterior of being clean, with the share as it was learned, ``[S]``."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
+from recbole_atjt.settings.declared import DeclaredSettings
 from recbole_atjt.weighting.base import Evidence, Weighting
+from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.met_clicks import MetClicks
 from recbole_atjt.weighting.mixture import NoiseMixture
 
 
@@ -20,6 +23,15 @@ class MixtureWeighting(Weighting):
     #: Made by the subclass.
     mixture: NoiseMixture
     _epoch = 0
+
+    def __init__(self, settings: DeclaredSettings, item_frequency: Tensor) -> None:
+        super().__init__(settings, item_frequency)
+        #: What the training clicks tell of each other.
+        self.met = MetClicks(len(item_frequency))
+
+    def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
+        """Let these clicks tell, or let the training's tell of these."""
+        self.met.meet(clicks, others)
 
     def forward(self, evidence: Evidence) -> Tensor:
         """Return the weights of losses, ``[S]``, or ``[B]`` where pairs are held out."""

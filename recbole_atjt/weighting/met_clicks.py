@@ -1,0 +1,92 @@
+"""What the training clicks tell of each other, before a model is trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from recbole_atjt.weighting.co_occurrence import CLOSE, FAR, Clicks
+from recbole_atjt.weighting.floor import floor_of
+from recbole_atjt.weighting.neighbors import Neighbors
+from recbole_atjt.weighting.repeats import as_neighbors_read
+from recbole_atjt.weighting.unrelated_clicks import UnrelatedClicks
+from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
+
+
+class MetClicks:
+    """Clicks that a strategy has met; what they tell is found when it is asked for, and kept.
+
+    Args:
+        n_items: Number of items, the padding included.
+    """
+
+    def __init__(self, n_items: int) -> None:
+        self._n_items = n_items
+        self._clicks: Callable[[], Clicks] | None = None
+        self._others: Callable[[], Clicks] | None = None
+        self._unrelated: UnrelatedClicks | None = None
+        self._read: Clicks | None = None
+        self._neighbors: Neighbors | None = None
+
+    def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
+        """Take note of the clicks of the training, or of other users to speak of."""
+        self._unrelated = self._read = self._neighbors = None
+        if others:
+            self._others = clicks
+        else:
+            self._clicks = clicks
+
+    def unrelated(self) -> UnrelatedClicks | None:
+        """Return the clicks that are known for noise; None where there are none, or none met."""
+        if self._clicks is None:
+            return None
+        if self._unrelated is None:
+            others = None if self._others is None else self._others()
+            self._unrelated = UnrelatedClicks(self._clicks(), self._n_items, others)
+            self._read = self._unrelated.repeats.read
+        return self._unrelated if self._unrelated.share else None
+
+    def noise_of_items(self, spread: bool, only_spread: bool) -> Tensor | None:
+        """Return the share of noise in the clicks on each item that neighbours show, ``[n_items]``.
+
+        Clicks that are known for noise are left out. None where neighbours tell too little to say
+        that there is none.
+
+        Args:
+            spread: Whether noise counts, too, that is spread over all items as clean clicks are.
+            only_spread: Whether nothing else does, so that there may be other noise where this is
+                not found.
+        """
+        known = self.unrelated()
+        if self._read is None:
+            return None
+        clicks = self._read if known is None else known.without(self._read)
+        shares = noise_of_unrelated_items(clicks, self._n_items)
+        if bool(shares.any()):
+            return None if only_spread else shares
+        floor = floor_of(clicks, self._n_items)
+        if spread and floor.noise:
+            return shares.fill_(floor.noise)
+        return shares if floor.shows_none and not only_spread else None
+
+    def log_ratio(self, user: Tensor, item: Tensor, far: bool) -> Tensor | None:
+        r"""Return what neighbours say of clicks, see :meth:`Neighbors.log_ratio`, ``[S]``.
+
+        None where no clicks were met.
+
+        Args:
+            user: ``[S]``.
+            item: ``[S]``.
+            far: Whether neighbours further off speak, too; what is asked first stays.
+        """
+        if self._clicks is None:
+            return None
+        if self._neighbors is None:
+            if self._read is None:
+                self._read = as_neighbors_read(self._clicks(), self._n_items)
+            scales = (CLOSE, FAR) if far else (CLOSE,)
+            self._neighbors = Neighbors(self._read, self._n_items, scales)
+            if self._others is not None:
+                self._neighbors.know(as_neighbors_read(self._others(), self._n_items))
+        return self._neighbors.log_ratio(user, item)
