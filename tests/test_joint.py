@@ -81,8 +81,8 @@ def test_neighbours_are_read_beside_the_likelihood() -> None:
     first, found = alone(seen), met(seen)
     assert not torch.equal(found, first)
     log_p = alone.mixture.log_likelihood(seen)
-    assert met._neighbors is not None
-    near = met._neighbors.log_ratio(seen.user, seen.item)
+    near = met.met.log_ratio(seen.user, seen.item, far=False)
+    assert near is not None
     ratio = alone._own(alone._ratios(seen, seen.item, log_p), 0)
     expected = alone.mixture.posterior(alone.mixture.pooled(seen.item, ratio, near))
     assert torch.allclose(found, expected)

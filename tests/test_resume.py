@@ -17,7 +17,7 @@ from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import _checksum, load_checkpoint, save_checkpoint
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.weighting.channel import NoiseChannel
-from recbole_atjt.weighting.joint import LikelihoodJointTraining
+from recbole_atjt.weighting.met_clicks import MetClicks
 from tests.models import data_path
 from tests.runs import LEAVE_ONE_OUT, Rising, assemble, fit
 from tests.tiers import fast
@@ -87,25 +87,24 @@ def test_a_resumed_training_begins_again_where_an_unbroken_one_does(
 
 
 @pytest.mark.parametrize("loss_type", ["BCE", "BPR", "CE"])
+@pytest.mark.parametrize("weighting", ["atjt", "channel"])
 def test_what_neighbours_told_at_the_beginning_is_kept(
-    loss_type: str, monkeypatch: pytest.MonkeyPatch
+    weighting: str, loss_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"weighting": "atjt", "atjt_evidence": "likelihood", **UNI10}
+    changes = {"weighting": weighting, "atjt_evidence": "likelihood", **UNI10}
     changes["loss_type"] = loss_type
     if loss_type != "CE":
         changes.update(NEGATIVES)
 
-    def told(self: LikelihoodJointTraining, spread: bool, only_spread: bool) -> Tensor:
-        return torch.full((len(self.item_frequency),), 0.3)
+    def told(self: MetClicks, spread: bool, only_spread: bool) -> Tensor:
+        return torch.full((self._n_items,), 0.3)
 
-    monkeypatch.setattr(LikelihoodJointTraining, "_noise_by_neighbors", told)
+    monkeypatch.setattr(MetClicks, "noise_of_items", told)
     whole, half = fit(4, **changes), fit(2, **changes)
     assert whole.epochs == 4
     assert 0 < whole.history[0]["weighted_share"] < 0.31
     assert whole.history[0]["mean_weight"] < 1
-    monkeypatch.setattr(
-        LikelihoodJointTraining, "_noise_by_neighbors", lambda *_: pytest.fail("asked again")
-    )
+    monkeypatch.setattr(MetClicks, "noise_of_items", lambda *_: pytest.fail("asked again"))
     rest = fit(4, resume=half.saved_model_file, **changes)
     assert rest.history == whole.history
     assert rest.progress == whole.progress

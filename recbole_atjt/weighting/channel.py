@@ -85,12 +85,24 @@ class NoiseChannel(MixtureWeighting):
         )
         if settings.channel_asks_neighbors and settings.channel_learn and settings.channel_share:
             self.reads_clicks = True
-            self.mixture.elsewhere = self.met.noise_of_items
+            self.mixture.elsewhere = self._noise_of_items
 
     @property
     def warm_up(self) -> int:
         """Number of first epochs in which every sequence has weight 1."""
         return self.settings.channel_warmup
+
+    def _noise_of_items(self, spread: bool, only_spread: bool) -> Tensor | None:
+        """Return what neighbours tell of the noise in the clicks on each item, ``[n_items]``.
+
+        Noise that is spread over all items counts with a softmax alone: the weights of models that
+        know their users by id are those of items here, which do not tell it.
+
+        Args:
+            spread: Whether such noise is asked for.
+            only_spread: Whether the model has a softmax, which is asked for all other noise.
+        """
+        return self.met.noise_of_items(spread and only_spread, only_spread)
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
