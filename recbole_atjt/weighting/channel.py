@@ -48,8 +48,8 @@ class NoiseChannelSettings(DeclaredSettings):
     )
     channel_asks_neighbors: bool = key(
         True,
-        "Whether share and distribution of the noise are those that neighbours in other users' "
-        "clicks tell before the training, where they can.",
+        "Whether a model without a softmax begins with share and distribution of the noise as "
+        "neighbours in other users' clicks tell them before the training, where they can.",
     )
 
 
@@ -62,10 +62,10 @@ class NoiseChannel(MixtureWeighting):
     :math:`-\sum_i \log((1-e) p + e q)`: EM, or forward correction with a channel that does not look
     at the history (Goldberger & Ben-Reuven 2017; Patrini et al. 2017). A rare, hard item keeps its
     weight, since q gives it little too. Share e and distribution q are learned after each epoch
-    (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`), unless neighbours in other users'
-    clicks tell them before the training (:class:`~recbole_atjt.weighting.met_clicks.MetClicks`); of
-    which clicks they are these say nothing here. Weights use what of e has settled. Where that is 0
-    they are exactly 1, and the training is plain bit for bit.
+    (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`). Of models without a softmax they are
+    those that neighbours in other users' clicks tell before the training, where they can
+    (:class:`~recbole_atjt.weighting.met_clicks.MetClicks`). Weights use what of e has settled.
+    Where that is 0 they are exactly 1, and the training is plain bit for bit.
     """
 
     settings_class = NoiseChannelSettings
@@ -95,14 +95,10 @@ class NoiseChannel(MixtureWeighting):
     def _noise_of_items(self, spread: bool, only_spread: bool) -> Tensor | None:
         """Return what neighbours tell of the noise in the clicks on each item, ``[n_items]``.
 
-        Noise that is spread over all items counts with a softmax alone: the weights of models that
-        know their users by id are those of items here, which do not tell it.
-
-        Args:
-            spread: Whether such noise is asked for.
-            only_spread: Whether the model has a softmax, which is asked for all other noise.
+        Of noise that is spread over all items they are not asked: that it is there does not help
+        weights that are those of items, and a softmax finds it by itself.
         """
-        return self.met.noise_of_items(spread and only_spread, only_spread)
+        return None if only_spread else self.met.noise_of_items(spread=False, only_spread=False)
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""
