@@ -11,7 +11,9 @@ import torch
 from recbole_atjt.errors import UsageError
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.channel import NoiseChannel
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.table import build_weighting
+from tests.random_users import BAIT, ITEMS, clicks_of, with_bait
 
 FREQUENCY = torch.tensor([0, 6, 2, 2])
 
@@ -113,6 +115,55 @@ def test_a_share_that_is_not_learned_stays() -> None:
     channel(softmax_evidence([0.5, 0.05], [1, 2]))
     channel.end_epoch(0)
     assert channel.mixture.shares() == {"noise_share": 0.25, "weighted_share": 0.25}
+
+
+def told_of(clicks: Clicks, **changes: Any) -> tuple[NoiseChannel, Evidence]:
+    """Return a channel that has met clicks, in its first epoch, and a batch of single scores."""
+    built = build_weighting({"weighting": "channel"}, torch.bincount(clicks.item, minlength=ITEMS))
+    assert isinstance(built, NoiseChannel)
+    assert built.reads_clicks
+    built.meet(lambda: clicks)
+    built.start_epoch(0)
+    size = len(clicks.item)
+    return built, Evidence(
+        torch.ones(size), clicks.user, clicks.item, **{"label": torch.ones(size), **changes}
+    )
+
+
+def test_a_model_without_a_softmax_begins_with_items_that_neighbours_tell() -> None:
+    clicks, _ = with_bait(0.3)
+    channel, seen = told_of(clicks)
+    weights, bait = channel(seen), clicks.item <= BAIT
+    assert channel.mixture.shares() == pytest.approx(
+        {"noise_share": 0.3, "weighted_share": 0.3}, abs=0.03
+    )
+    assert float(weights[bait].mean()) < 0.15 < 0.97 < float(weights[~bait].mean())
+    channel.end_epoch(0)
+    assert not channel.begins_again
+
+
+def test_told_that_there_is_no_noise_it_trains_plainly_from_the_first_batch_on() -> None:
+    channel, seen = told_of(clicks_of(0.0))
+    assert not channel.passes
+    assert channel(seen).tolist() == [1.0] * len(seen.item)
+    assert channel.passes
+
+
+def test_a_softmax_finds_its_noise_by_itself() -> None:
+    clicks, _ = with_bait(0.3)
+    channel, seen = told_of(clicks, label=None, logits=torch.zeros(len(clicks.item), ITEMS))
+    assert channel(seen).tolist() == [1.0] * len(seen.item)
+    assert float(channel.mixture.share) == 0.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"channel_asks_neighbors": False}, {"channel_learn": False}, {"channel_share": 0.0}],
+)
+def test_nobody_is_asked_where_that_is_not_wanted_or_the_share_is_given(
+    changes: dict[str, Any],
+) -> None:
+    assert not build(**changes).reads_clicks
 
 
 @pytest.mark.parametrize(

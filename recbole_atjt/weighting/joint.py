@@ -54,12 +54,13 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     from its first batch on, and say nothing of the noise in others.
     A model without a softmax says little of its clicks, and late. There neighbours tell before the
     training which items' clicks are unrelated
-    (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`), and of models that
-    know their users also how much noise is drawn by frequency
-    (:func:`~recbole_atjt.weighting.floor.floor_of`); what they find is known from the first batch
-    on. Where they show that there is none, the training is plain; where they tell too little, the
-    model is asked. Such models say nothing of histories; in their place, neighbours further off
-    speak.
+    (:func:`~recbole_atjt.weighting.unrelated_items.noise_of_unrelated_items`). To models that know
+    their users, and to those with a softmax, they also tell how much noise is drawn by frequency
+    (:func:`~recbole_atjt.weighting.floor.floor_of`): the first never find it, the others learn it
+    by heart. What neighbours find is known from the first batch on. Where they show a model without
+    a softmax that there is none, the training is plain; where they tell too little, the model is
+    asked. Models that know their users say nothing of histories; in their place, neighbours further
+    off speak.
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.
