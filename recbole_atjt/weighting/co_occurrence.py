@@ -289,6 +289,25 @@ def found_in(table: tuple[Tensor, Tensor], key: Tensor, missing: float = 0.0) ->
     return _padded(values, missing)[_place(keys, key)]
 
 
+class Table:
+    """Values by keys, looked up on the device of what is asked.
+
+    Args:
+        keys: Distinct ones, in any order, ``[K]`` int64.
+        values: Theirs, ``[K]``.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        order = keys.argsort()
+        self._keys, self._values = keys[order], values[order]
+
+    def found(self, key: Tensor, missing: float) -> Tensor:
+        """Return the values of keys, ``missing`` where they are not there, ``[S]``."""
+        if self._keys.device != key.device:
+            self._keys, self._values = self._keys.to(key.device), self._values.to(key.device)
+        return found_in((self._keys, self._values), key, missing)
+
+
 def key_of(user: Tensor, item: Tensor, n_items: int) -> Tensor:
     """Return a number for each user and item, as ``item``."""
     return user.long() * n_items + item

@@ -16,8 +16,8 @@ from recbole_atjt.weighting.co_occurrence import (
     Clicks,
     Counts,
     Scale,
+    Table,
     WeighedClicks,
-    found_in,
     key_of,
     one_block,
 )
@@ -63,7 +63,7 @@ class Neighbors:
     def __init__(self, clicks: Clicks, n_items: int, scales: Sequence[Scale] = (CLOSE,)) -> None:
         self.clicks, self.n_items, self.scales = clicks, n_items, scales
         self._others: Clicks | None = None
-        self._table: tuple[Tensor, Tensor] | None = None
+        self._table: Table | None = None
 
     def know(self, clicks: Clicks) -> None:
         """Speak of the clicks of other users, of whom nothing is counted."""
@@ -79,12 +79,11 @@ class Neighbors:
             item: ``[S]``.
         """
         if self._table is None:
-            keys, values = self._read()
-            self._table = keys.to(item.device), values.to(item.device)
-        return found_in(self._table, key_of(user, item, self.n_items), torch.nan)
+            self._table = self._read()
+        return self._table.found(key_of(user, item, self.n_items), torch.nan)
 
-    def _read(self) -> tuple[Tensor, Tensor]:
-        """Return a key for each user and item of the clicks, sorted, and their ratios, ``[K]``."""
+    def _read(self) -> Table:
+        """Return the ratios of the clicks, by the keys of their user and item."""
         known = [WeighedClicks.of(each) for each in (self.clicks, self._others) if each is not None]
         for _ in range(_ROUNDS):
             own = known[0]
@@ -98,13 +97,13 @@ class Neighbors:
             known = [each.weighed(ratio, share) for each, ratio in zip(known, ratios)]
         return self._by_key(known[-1], ratios[-1])
 
-    def _by_key(self, clicks: WeighedClicks, ratio: Tensor) -> tuple[Tensor, Tensor]:
-        """Return distinct keys, and the mean ratio of each one's clicks, ``[K]`` each."""
+    def _by_key(self, clicks: WeighedClicks, ratio: Tensor) -> Table:
+        """Return the mean ratio of the clicks of each key."""
         known = ~ratio.isnan()
         key = key_of(clicks.user, clicks.item, self.n_items)[known]
         keys, place = torch.unique(key, return_inverse=True)
         total = ratio.new_zeros(len(keys)).index_add_(0, place, ratio[known])
-        return keys, (total / torch.bincount(place, minlength=len(keys))).float()
+        return Table(keys, (total / torch.bincount(place, minlength=len(keys))).float())
 
 
 def lifts_of(

@@ -5,17 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Counts, WeighedClicks
+from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, some_users
 from recbole_atjt.weighting.neighbors import Reading, lifts_of
 
 #: Places of other clicks that a click's place is compared with.
 _DRAWS = 4
 
 
-def ranks_among_places(
-    clicks: WeighedClicks, n_items: int, chosen: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Return the ranks of clicks among their items in the places of other clicks, ``[C]`` float64.
+def ranks_among_places(clicks: Clicks, n_items: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Rank clicks among their items in the places of other clicks.
 
     What neighbours in other users' clicks say of a click
     (:class:`~recbole_atjt.weighting.neighbors.Neighbors`, counted once) is compared with what they
@@ -26,13 +24,17 @@ def ranks_among_places(
     Args:
         clicks: The clicks, T of them.
         n_items: Number of items, the padding included.
-        chosen: Which of them are compared, ``[T]``, C of them.
-        generator: Draws the places.
+        seed: Draws the users whose clicks are compared, and the places.
+
+    Returns:
+        Which clicks are compared, ``[T]``, and their ranks, ``[C]`` float64.
     """
-    counts = [Counts.of(clicks, n_items)]
-    some = clicks.within(chosen)
+    every, generator = WeighedClicks.of(clicks), torch.Generator().manual_seed(seed)
+    chosen = some_users(every.user, generator)
+    counts = [Counts.of(every, n_items)]
+    some = every.within(chosen)
     lift = lifts_of(counts, some, None, own=True)
-    reading = Reading.of(counts, clicks, chosen, lift, generator)
+    reading = Reading.of(counts, every, chosen, lift, generator)
     said = reading.log_ratio(lift, some.item)
     below, compared = torch.zeros(2, len(said), dtype=torch.float64)
     for _ in range(_DRAWS):
@@ -44,4 +46,4 @@ def ranks_among_places(
         compared += ~elsewhere.isnan()
     known = (compared > 0) & ~said.isnan()
     chance = torch.rand(len(said), dtype=torch.float64, generator=generator)
-    return torch.where(known, (below + chance) / (1 + compared), torch.nan)
+    return chosen, torch.where(known, (below + chance) / (1 + compared), torch.nan)

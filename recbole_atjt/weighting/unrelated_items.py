@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Clicks, WeighedClicks, some_users
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.places import ranks_among_places
 from recbole_atjt.weighting.ranks import shares_by_rank, table_of
 
@@ -28,13 +28,11 @@ def noise_of_unrelated_items(clicks: Clicks, n_items: int, times: Tensor | None 
         times: How many each counts for where it is asked whether noise is little, ``[T]``; one
             each by default.
     """
-    every = WeighedClicks.of(clicks)
-    generator = torch.Generator().manual_seed(_SEED)
-    chosen = some_users(every.user, generator)
-    rank = ranks_among_places(every, n_items, chosen, generator)
-    shares = shares_by_rank(table_of(every.item[chosen], rank, n_items))
+    chosen, rank = ranks_among_places(clicks, n_items, _SEED)
+    item = clicks.item[chosen]
+    shares = shares_by_rank(table_of(item, rank, n_items))
     counted = (~rank.isnan()).double()
     if times is not None:
         counted *= times[chosen]
-    noisy = float(shares[every.item[chosen]] @ counted) / max(1.0, float(counted.sum()))
+    noisy = float(shares[item] @ counted) / max(1.0, float(counted.sum()))
     return shares if noisy >= _WORTH else torch.zeros_like(shares)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Clicks, WeighedClicks, found_in, key_of, some_users
+from recbole_atjt.weighting.co_occurrence import Clicks, Table, key_of
 from recbole_atjt.weighting.places import ranks_among_places
 from recbole_atjt.weighting.ranks import shares_by_rank, table_of
 from recbole_atjt.weighting.repeats import repeats_of, single_clicks
@@ -42,7 +42,7 @@ class UnrelatedRepeats:
         self.read = clicks if repeats is None else repeats.single
         #: Share of such clicks; 0 where there are none.
         self.share = 0.0
-        self._table = torch.zeros(0, dtype=torch.long), torch.zeros(0)
+        self._table = Table(torch.zeros(0, dtype=torch.long), torch.zeros(0))
         if repeats is None:
             return
         single, times, bait = repeats.single, repeats.times, repeats.bait
@@ -57,8 +57,7 @@ class UnrelatedRepeats:
             known.append(single_clicks(others, n_items))
         key = torch.cat([key_of(each.user, each.item, n_items) for each, _ in known])
         sound = torch.cat([1 - noise[_group(number, each, bait)].float() for each, number in known])
-        order = key.argsort()
-        self._table = key[order], sound[order]
+        self._table = Table(key, sound)
 
     def sound(self, user: Tensor, item: Tensor) -> Tensor:
         """Return the probability of clicks not to be such, 1 of those that are unknown, ``[S]``.
@@ -67,16 +66,11 @@ class UnrelatedRepeats:
             user: Ids, ``[S]``.
             item: Theirs, ``[S]``.
         """
-        if self._table[0].device != user.device:
-            self._table = self._table[0].to(user.device), self._table[1].to(user.device)
-        return found_in(self._table, key_of(user, item, self._n_items), 1.0)
+        return self._table.found(key_of(user, item, self._n_items), 1.0)
 
     def _noise_of_groups(self, clicks: Clicks, group: Tensor) -> Tensor:
         """Return the share of noise in single clicks by their group, ``[groups]``."""
-        every = WeighedClicks.of(clicks)
-        generator = torch.Generator().manual_seed(_SEED)
-        chosen = some_users(every.user, generator)
-        rank = ranks_among_places(every, self._n_items, chosen, generator)
+        chosen, rank = ranks_among_places(clicks, self._n_items, _SEED)
         noise = shares_by_rank(table_of(group[chosen], rank, len(_TIMES) + 1))
         noise[0] = 0.0  # of those that stand for themselves others tell
         return noise

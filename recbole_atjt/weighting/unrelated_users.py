@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import isotonic_regression, lsq_linear
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Clicks, Counts, WeighedClicks, found_in, some_users
+from recbole_atjt.weighting.co_occurrence import Clicks, Counts, Table, WeighedClicks, some_users
 from recbole_atjt.weighting.neighbors import Reading
 
 #: Clicks with neighbours that a user needs to be tested.
@@ -99,9 +99,7 @@ class UnrelatedUsers:
                 users = _Users.of(each.user, reading.log_ratio(lift.unsqueeze(1), each.item))
                 sound = 1.0 - unrelated[np.digitize(usual.distance(users), _EDGES)]
                 tables.append((torch.from_numpy(users.user), torch.from_numpy(sound).float()))
-        user, probability = (torch.cat(both) for both in zip(*tables))
-        order = user.argsort()
-        self._table = user[order], probability[order]
+        self._table = Table(*(torch.cat(both) for both in zip(*tables)))
 
     def sound(self, user: Tensor) -> Tensor:
         """Return the probability of users that their clicks are related, 1 if unknown, ``[S]``.
@@ -109,9 +107,7 @@ class UnrelatedUsers:
         Args:
             user: Ids, ``[S]``.
         """
-        if self._table[0].device != user.device:
-            self._table = self._table[0].to(user.device), self._table[1].to(user.device)
-        return found_in(self._table, user.long(), 1.0)
+        return self._table.found(user.long(), 1.0)
 
 
 @dataclass(frozen=True)
