@@ -17,6 +17,8 @@ from recbole_atjt.weighting.held_out import HeldOutPairs
 
 ITEMS, USERS = 60, 400
 #: A small WideDeep on the busy users of ml-100k.
+#: The likelihood alone: nobody tells of noise before the training.
+ALONE: dict[str, Any] = {"weighting": "channel", "channel_asks_neighbors": False}
 WIDE: dict[str, Any] = {
     "train_batch_size": 512,
     "learning_rate": 0.01,
@@ -157,9 +159,7 @@ def test_which_models_know_their_users(
     model: str, keys: dict[str, Any], known: bool, tmp_path: Any
 ) -> None:
     small = {"train_batch_size": 512, "show_progress": False, "user_inter_num_interval": "[20,40]"}
-    ready = assemble(
-        DenoisingConfig(model, "ml-100k", None, {**small, **keys, "weighting": "channel"}), tmp_path
-    )
+    ready = assemble(DenoisingConfig(model, "ml-100k", None, {**small, **keys, **ALONE}), tmp_path)
     batch = next(iter(ready.train_data))
     ready.model.calculate_loss(batch)
     state = torch.get_rng_state()
@@ -216,10 +216,10 @@ def test_pairs_that_were_released_are_trained_on_and_no_longer_watched() -> None
 
 @pytest.mark.parametrize(
     "changes",
-    [{"weighting": "channel"}, {"weighting": "atjt", "atjt_recognizer_reads": "likelihood"}],
+    [ALONE, {"weighting": "atjt", "atjt_recognizer_reads": "likelihood"}],
 )
 def test_a_model_that_knows_its_users_begins_again_with_all_pairs(
-    changes: dict[str, str], tmp_path: Any
+    changes: dict[str, Any], tmp_path: Any
 ) -> None:
     keys = {**WIDE, **changes, "plant": "clickbait:0.3", "plant_items": 5}
     keys["epochs"] = 12
@@ -237,12 +237,18 @@ def test_a_model_that_knows_its_users_begins_again_with_all_pairs(
 
 
 @pytest.mark.parametrize(
-    ("plant", "apart"), [("clickbait:0.3", 0.8), ("popular:0.35", 0.1), ("uniform:0.35", 0.1)]
+    ("weighting", "plant", "apart"),
+    [
+        ("channel", "clickbait:0.3", 0.8),
+        ("atjt", "clickbait:0.3", 0.8),
+        ("atjt", "popular:0.35", 0.1),
+        ("atjt", "uniform:0.35", 0.1),
+    ],
 )
 def test_no_pair_is_held_out_where_neighbours_tell_of_the_noise(
-    plant: str, apart: float, tmp_path: Any
+    weighting: str, plant: str, apart: float, tmp_path: Any
 ) -> None:
-    keys = {**WIDE, "weighting": "atjt", "plant": plant, "plant_items": 5, "epochs": 2}
+    keys = {**WIDE, "weighting": weighting, "plant": plant, "plant_items": 5, "epochs": 2}
     ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), tmp_path)
     ready.trainer.fit(ready.train_data, None, verbose=False, saved=False)
     assert ready.trainer.epochs == len(ready.trainer.history) == 2
@@ -251,30 +257,34 @@ def test_no_pair_is_held_out_where_neighbours_tell_of_the_noise(
         assert epoch["false_positive"] < epoch["true_positive"] - apart
 
 
-def beside_plain(weighting: str, epochs: int, folder: Any) -> list[Any]:
+def beside_plain(strategy: dict[str, Any], epochs: int, folder: Any) -> list[Any]:
     """Train plainly and with a strategy; return both trainers."""
     trained = []
-    for each in ("none", weighting):
-        keys = {**WIDE, "epochs": epochs, "weighting": each}
-        ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), folder / each)
+    for changes in ({"weighting": "none"}, strategy):
+        keys = {**WIDE, "epochs": epochs, **changes}
+        place = folder / str(changes["weighting"])
+        ready = assemble(DenoisingConfig("WideDeep", "ml-100k", None, keys), place)
         ready.trainer.fit(ready.train_data, ready.valid_data, verbose=False)
         trained.append(ready.trainer)
     return trained
 
 
-def test_where_neighbours_show_no_noise_training_is_plain_at_once(tmp_path: Any) -> None:
-    plain, atjt = beside_plain("atjt", 2, tmp_path)
-    assert atjt.epochs == plain.epochs
-    assert [epoch["noise_share"] for epoch in atjt.history] == [0.0, 0.0]
-    assert atjt.progress == plain.progress
+@pytest.mark.parametrize("weighting", ["atjt", "channel"])
+def test_where_neighbours_show_no_noise_training_is_plain_at_once(
+    weighting: str, tmp_path: Any
+) -> None:
+    plain, told = beside_plain({"weighting": weighting}, 2, tmp_path)
+    assert told.epochs == plain.epochs
+    assert [epoch["noise_share"] for epoch in told.history] == [0.0, 0.0]
+    assert told.progress == plain.progress
     for name, value in plain.bare_model.state_dict().items():
-        assert torch.equal(atjt.bare_model.state_dict()[name], value), name
+        assert torch.equal(told.bare_model.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize("epochs", [2, 12])
 def test_where_they_find_nothing_training_is_plain_in_the_end(epochs: int, tmp_path: Any) -> None:
     """Also where it ends before they have told all that they can: it begins again all the same."""
-    plain, channel = beside_plain("channel", epochs, tmp_path)
+    plain, channel = beside_plain(ALONE, epochs, tmp_path)
     begun = channel.epochs - epochs
     assert 0 < begun <= epochs
     assert [epoch["valid"] for epoch in channel.progress[begun:]] == [
