@@ -98,7 +98,11 @@ class NoiseChannel(MixtureWeighting):
         Of noise that is spread over all items they are not asked: that it is there does not help
         weights that are those of items, and a softmax finds it by itself.
         """
-        return None if only_spread else self.met.noise_of_items(spread=False, only_spread=False)
+        if only_spread:
+            return None
+        told = self.met.noise_of_items(spread=False, only_spread=False)
+        self.met.forget()  # that is all that is asked
+        return told
 
     def weigh(self, evidence: Evidence) -> Tensor:
         """Return the posterior of being clean, with the share that has settled, ``[S]``."""

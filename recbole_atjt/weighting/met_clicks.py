@@ -35,11 +35,15 @@ class MetClicks:
 
     def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
         """Take note of the clicks of the training, or of other users to speak of."""
-        self._unrelated = self._read = self._neighbors = None
+        self.forget()
         if others:
             self._others = clicks
         else:
             self._clicks = clicks
+
+    def forget(self) -> None:
+        """Free what was found, which is found anew when it is asked for."""
+        self._unrelated = self._read = self._neighbors = None
 
     def unrelated(self) -> UnrelatedClicks | None:
         """Return the clicks that are known for noise; None where there are none, or none met."""
