@@ -86,8 +86,10 @@ def test_a_resumed_training_begins_again_where_an_unbroken_one_does(
             assert torch.equal(rest.bare_model.state_dict()[key], value), key
 
 
-@pytest.mark.parametrize("loss_type", ["BCE", "BPR", "CE"])
-@pytest.mark.parametrize("weighting", ["atjt", "channel"])
+@pytest.mark.parametrize(
+    ("weighting", "loss_type"),
+    [("atjt", "BCE"), ("atjt", "BPR"), ("atjt", "CE"), ("channel", "BCE"), ("channel", "BPR")],
+)
 def test_what_neighbours_told_at_the_beginning_is_kept(
     weighting: str, loss_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
