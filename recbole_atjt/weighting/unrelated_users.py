@@ -128,7 +128,7 @@ class _Usual:
             return cls((0.0, 0.0), (1.0, 0.0))
         parts = np.stack((np.ones(len(mean)), 1 / clicks), axis=1)
         root = np.sqrt(clicks)
-        middle = np.linalg.lstsq(parts * root[:, None], mean * root)[0]
+        middle = np.linalg.lstsq(parts * root[:, None], mean * root, rcond=None)[0]
         # Squares of users with few clicks scatter most.
         # Where all have as many, the parts are one and the same, at which nnls may fail.
         squares = (mean - parts @ middle) ** 2 * clicks
