@@ -109,7 +109,9 @@ def test_the_variance_of_random_users_falls_with_their_clicks(
     middle = 1 - 2 / clicks
     mean = middle + drawn.normal(size=20_000) * np.sqrt(expected)
     usual = unrelated_users._Usual.of(unrelated_users._Users(np.arange(20_000), mean, clicks))
-    assert usual.mean[0] + usual.mean[1] / clicks == pytest.approx(middle, abs=0.05)
+    fitted = usual.mean[0] + usual.mean[1] / clicks
+    assert fitted == pytest.approx(middle, abs=0.05)
+    assert fitted.mean() == pytest.approx(middle.mean(), abs=0.02)
     assert min(usual.variance) >= 0
     found = usual.variance[0] + usual.variance[1] / clicks
     assert found == pytest.approx(expected, rel=0.08)

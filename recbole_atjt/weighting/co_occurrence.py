@@ -293,13 +293,18 @@ class Table:
     """Values by keys, looked up on the device of what is asked.
 
     Args:
-        keys: Distinct ones, in any order, ``[K]`` int64.
+        keys: Distinct ones, ascending, ``[K]`` int64.
         values: Theirs, ``[K]``.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self._keys, self._values = keys, values
+
+    @classmethod
+    def of(cls, keys: Tensor, values: Tensor) -> Table:
+        """Sort distinct keys and their values, ``[K]`` each."""
         order = keys.argsort()
-        self._keys, self._values = keys[order], values[order]
+        return cls(keys[order], values[order])
 
     def found(self, key: Tensor, missing: float) -> Tensor:
         """Return the values of keys, ``missing`` where they are not there, ``[S]``."""

@@ -30,7 +30,6 @@ class MetClicks:
         self._clicks: Callable[[], Clicks] | None = None
         self._others: Callable[[], Clicks] | None = None
         self._unrelated: UnrelatedClicks | None = None
-        self._read: Clicks | None = None
         self._neighbors: Neighbors | None = None
 
     def meet(self, clicks: Callable[[], Clicks], others: bool = False) -> None:
@@ -43,7 +42,7 @@ class MetClicks:
 
     def forget(self) -> None:
         """Free what was found, which is found anew when it is asked for."""
-        self._unrelated = self._read = self._neighbors = None
+        self._unrelated = self._neighbors = None
 
     def unrelated(self) -> UnrelatedClicks | None:
         """Return the clicks that are known for noise; None where there are none, or none met."""
@@ -52,7 +51,6 @@ class MetClicks:
         if self._unrelated is None:
             others = None if self._others is None else self._others()
             self._unrelated = UnrelatedClicks(self._clicks(), self._n_items, others)
-            self._read = self._unrelated.repeats.read
         return self._unrelated if self._unrelated.share else None
 
     def noise_of_items(self, spread: bool, only_spread: bool) -> Tensor | None:
@@ -66,10 +64,11 @@ class MetClicks:
             only_spread: Whether nothing else does, and such noise only where it is much: then there
                 may be other noise where none is found.
         """
-        known = self.unrelated()
-        if self._read is None:
+        if self._clicks is None:
             return None
-        clicks = self._read if known is None else known.without(self._read)
+        known, clicks = self.unrelated(), self._as_read(self._clicks)
+        if known is not None:
+            clicks = known.without(clicks)
         shares = noise_of_unrelated_items(clicks, self._n_items)
         if bool(shares.any()):
             return None if only_spread else shares
@@ -91,10 +90,14 @@ class MetClicks:
         if self._clicks is None:
             return None
         if self._neighbors is None:
-            if self._read is None:
-                self._read = as_neighbors_read(self._clicks(), self._n_items)
             scales = (CLOSE, FAR) if far else (CLOSE,)
-            self._neighbors = Neighbors(self._read, self._n_items, scales)
+            self._neighbors = Neighbors(self._as_read(self._clicks), self._n_items, scales)
             if self._others is not None:
                 self._neighbors.know(as_neighbors_read(self._others(), self._n_items))
         return self._neighbors.log_ratio(user, item)
+
+    def _as_read(self, clicks: Callable[[], Clicks]) -> Clicks:
+        """Return the training clicks as neighbours are read of them."""
+        if self._unrelated is not None:
+            return self._unrelated.repeats.read
+        return as_neighbors_read(clicks(), self._n_items)

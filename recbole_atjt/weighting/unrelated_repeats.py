@@ -57,7 +57,7 @@ class UnrelatedRepeats:
             known.append(single_clicks(others, n_items))
         key = torch.cat([key_of(each.user, each.item, n_items) for each, _ in known])
         sound = torch.cat([1 - noise[_group(number, each, bait)].float() for each, number in known])
-        self._table = Table(key, sound)
+        self._table = Table.of(key, sound)
 
     def sound(self, user: Tensor, item: Tensor) -> Tensor:
         """Return the probability of clicks not to be such, 1 of those that are unknown, ``[S]``.

@@ -99,7 +99,7 @@ class UnrelatedUsers:
                 users = _Users.of(each.user, reading.log_ratio(lift.unsqueeze(1), each.item))
                 sound = 1.0 - unrelated[np.digitize(usual.distance(users), _EDGES)]
                 tables.append((torch.from_numpy(users.user), torch.from_numpy(sound).float()))
-        self._table = Table(*(torch.cat(both) for both in zip(*tables)))
+        self._table = Table.of(*(torch.cat(both) for both in zip(*tables)))
 
     def sound(self, user: Tensor) -> Tensor:
         """Return the probability of users that their clicks are related, 1 if unknown, ``[S]``.
