@@ -119,14 +119,14 @@ def test_of_large_data_every_so_many_users_are_counted(monkeypatch: pytest.Monke
     assert found[~even].allclose(expected.lifts(odd, None, own=False), equal_nan=True)
 
 
-@pytest.mark.parametrize("scales", [(CLOSE,), (CLOSE, FAR)])
+@pytest.mark.parametrize("resemblance", [False, True])
 @pytest.mark.parametrize("block", [2000, 2**17])
 def test_noise_is_told_from_taste(
-    block: int, scales: tuple[Scale, ...], monkeypatch: pytest.MonkeyPatch
+    block: int, resemblance: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(co_occurrence, "_BLOCK", block)
     clicks, noisy = tasteful_clicks(0.3)
-    ratio = Neighbors(clicks, ITEMS, scales).log_ratio(clicks.user, clicks.item)
+    ratio = Neighbors(clicks, ITEMS, resemblance).log_ratio(clicks.user, clicks.item)
     assert not bool(ratio.isnan().any())
     rank = rankdata(-ratio.numpy())
     found, missed = int(noisy.sum()), int((~noisy).sum())
@@ -137,9 +137,10 @@ def test_noise_is_told_from_taste(
     assert float(ratio[noisy].exp().quantile(0.3)) == pytest.approx(0.3, abs=0.1)
 
 
-def test_clicks_that_depend_on_nothing_say_nothing() -> None:
-    clicks, _ = tasteful_clicks(1.0)
-    ratio = Neighbors(clicks, ITEMS).log_ratio(clicks.user, clicks.item)
+@pytest.mark.parametrize(("resemblance", "users"), [(False, 400), (True, 1600)])
+def test_clicks_that_depend_on_nothing_say_nothing(resemblance: bool, users: int) -> None:
+    clicks, _ = tasteful_clicks(1.0, users=users)
+    ratio = Neighbors(clicks, ITEMS, resemblance).log_ratio(clicks.user, clicks.item)
     assert float(ratio.abs().mean()) < 0.1
 
 
@@ -155,11 +156,12 @@ def test_a_user_has_no_say_about_himself() -> None:
     assert float(lift[-80:].max()) < 0 < float(lift[:-80].mean())
 
 
-def test_other_users_are_read_by_what_was_counted() -> None:
+@pytest.mark.parametrize("resemblance", [False, True])
+def test_other_users_are_read_by_what_was_counted(resemblance: bool) -> None:
     clicks, _ = tasteful_clicks(0.2)
     others, _ = tasteful_clicks(0.2, seed=1, users=90)
     others = Clicks(others.user + 5000, others.item)
-    reads = Neighbors(clicks, ITEMS)
+    reads = Neighbors(clicks, ITEMS, resemblance)
     own = reads.log_ratio(clicks.user, clicks.item)
     reads.know(others)
     assert bool(reads.log_ratio(clicks.user, clicks.item).isnan().all())
@@ -179,7 +181,7 @@ def test_what_is_not_known_is_no_number() -> None:
 @pytest.mark.parametrize("users", [[], [1], [1, 2, 3]])
 def test_without_neighbours_nothing_is_known(users: list[int]) -> None:
     user = torch.tensor(users, dtype=torch.long)
-    reads = Neighbors(Clicks(user, torch.ones_like(user)), 3, (CLOSE, FAR))
+    reads = Neighbors(Clicks(user, torch.ones_like(user)), 3, resemblance=True)
     asked = torch.tensor([1, 2])
     assert bool(reads.log_ratio(asked, torch.ones_like(asked)).isnan().all())
 

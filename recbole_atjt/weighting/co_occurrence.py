@@ -138,6 +138,11 @@ class Counts:
     step: int
     scale: Scale
 
+    @property
+    def n_items(self) -> int:
+        """Number of items, the padding included."""
+        return len(self.alone)
+
     @classmethod
     def of(cls, clicks: WeighedClicks, n_items: int, scale: Scale = CLOSE) -> Counts:
         """Count."""

@@ -59,8 +59,8 @@ class LikelihoodJointTraining(MixtureWeighting, RecognizerWeighting):
     (:func:`~recbole_atjt.weighting.floor.floor_of`): the first never find it, the others learn it
     by heart. What neighbours find is known from the first batch on. Where they show a model without
     a softmax that there is none, the training is plain; where they tell too little, the model is
-    asked. Models that know their users say nothing of histories; in their place, neighbours further
-    off speak.
+    asked. Models that know their users say nothing of histories; in their place, clicks further off
+    speak, by how much their items resemble that of the click.
 
     The share e is estimated by how many targets fit their histories no better than random ones
     (:class:`~recbole_atjt.weighting.mixture.NoiseMixture`); q is what the posteriors point at.

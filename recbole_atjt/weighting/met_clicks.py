@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import CLOSE, FAR, Clicks
+from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.floor import floor_of
 from recbole_atjt.weighting.neighbors import Neighbors
 from recbole_atjt.weighting.repeats import as_neighbors_read
@@ -85,13 +85,12 @@ class MetClicks:
         Args:
             user: ``[S]``.
             item: ``[S]``.
-            far: Whether neighbours further off speak, too; what is asked first stays.
+            far: Whether clicks further off speak, too; what is asked first stays.
         """
         if self._clicks is None:
             return None
         if self._neighbors is None:
-            scales = (CLOSE, FAR) if far else (CLOSE,)
-            self._neighbors = Neighbors(self._as_read(self._clicks), self._n_items, scales)
+            self._neighbors = Neighbors(self._as_read(self._clicks), self._n_items, far)
             if self._others is not None:
                 self._neighbors.know(as_neighbors_read(self._others(), self._n_items))
         return self._neighbors.log_ratio(user, item)

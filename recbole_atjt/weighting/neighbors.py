@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,15 +13,14 @@ from scipy.special import expit
 from torch import Tensor
 
 from recbole_atjt.weighting.co_occurrence import (
-    CLOSE,
     Clicks,
     Counts,
-    Scale,
     Table,
     WeighedClicks,
     key_of,
     one_block,
 )
+from recbole_atjt.weighting.resemblance import Resemblance, shuffled
 
 #: How often all is counted: once, and again with what is known of the clicks by then.
 _ROUNDS = 2
@@ -34,6 +34,26 @@ _RIDGE = 1e-4
 _SEED = 20261
 
 
+#: Draws another click for each of users ``[B]``, as its place, each once.
+Draw = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Fit(Protocol):
+    """Says how well items fit beside the clicks in whose places they stand."""
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, the padding included."""
+
+    def lifts(self, clicks: WeighedClicks, source: Tensor | None, own: bool) -> Tensor:
+        """Say it, see :meth:`Counts.lifts`, ``[T]``."""
+
+
+def anywhere(user: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw another click for each, as its place, ``[B]``, each once."""
+    return torch.randperm(len(user), generator=generator)
+
+
 class Neighbors:
     r"""Tells clicks from drawn items by the clicks beside them, without any training.
 
@@ -43,12 +63,14 @@ class Neighbors:
     .. math:: lift(y) = \frac{\sum_v k_v \log\frac{n_{yv} + 1}{n_y n_v / n + 1}}{\sum_v k_v},
         \quad k_v = e^{-|distance| / 3}
 
-    n are sums of k over pairs of neighbours, less those of the click's own user. A logistic
-    regression tells clicks from the items of other clicks that were drawn into their places, from
-    lift and frequency f; its log-odds are :math:`\log p_o(y | neighbours) - \log f(y)` of observed
-    clicks. Of a drawn item the counts are less those of the user that it is from, too: as if both
-    had clicked on nothing, so that where clicks depend on nothing they can't be told from drawn
-    ones. No click speaks for itself, as it does in the likelihood of a model trained on it.
+    n are sums of k over pairs of neighbours, less those of the click's own user. Few pairs of items
+    are ever found together; so clicks further off may speak, too, by how much their items resemble
+    y (:class:`~recbole_atjt.weighting.resemblance.Resemblance`). A logistic regression tells clicks
+    from the items of other clicks that were drawn into their places, from all that and frequency f;
+    its log-odds are :math:`\log p_o(y | neighbours) - \log f(y)` of observed clicks. Of drawn items
+    the counts are less those of the user that each is from, too: as if both had clicked on nothing,
+    so that where clicks depend on nothing they can't be told from drawn ones. No click speaks for
+    itself, as it does in the likelihood of a model trained on it.
 
     Where only noise is left, :math:`p_o / f` is its share: that of the least likely clicks gives a
     first probability of being clean, with which all is counted once more, so that noise counts
@@ -57,11 +79,11 @@ class Neighbors:
     Args:
         clicks: The clicks that are counted and read.
         n_items: Number of items, the padding included.
-        scales: Which clicks are neighbours; the lift of each is read.
+        resemblance: Whether clicks further off speak, too.
     """
 
-    def __init__(self, clicks: Clicks, n_items: int, scales: Sequence[Scale] = (CLOSE,)) -> None:
-        self.clicks, self.n_items, self.scales = clicks, n_items, scales
+    def __init__(self, clicks: Clicks, n_items: int, resemblance: bool = False) -> None:
+        self.clicks, self.n_items, self.resemblance = clicks, n_items, resemblance
         self._others: Clicks | None = None
         self._table: Table | None = None
 
@@ -87,15 +109,22 @@ class Neighbors:
         known = [WeighedClicks.of(each) for each in (self.clicks, self._others) if each is not None]
         for _ in range(_ROUNDS):
             own = known[0]
-            counts = [Counts.of(own, self.n_items, scale) for scale in self.scales]
-            lifts = [lifts_of(counts, each, None, own=each is own) for each in known]
+            fits: list[Fit] = [Counts.of(own, self.n_items)]
+            if self.resemblance:
+                fits.append(Resemblance.of(own, self.n_items))
+            lifts = [lifts_of(fits, each, None, own=each is own) for each in known]
             generator = torch.Generator().manual_seed(_SEED)
             block = one_block(own.user, generator)
-            reading = Reading.of(counts, own, block, lifts[0][block], generator)
+            reading = Reading.of(fits, own, block, lifts[0][block], generator, self._draw)
             ratios = [reading.log_ratio(lift, each.item) for lift, each in zip(lifts, known)]
             share = _least(ratios[0])
             known = [each.weighed(ratio, share) for each, ratio in zip(known, ratios)]
         return self._by_key(known[-1], ratios[-1])
+
+    @property
+    def _draw(self) -> Draw:
+        """How drawn items are chosen."""
+        return shuffled if self.resemblance else anywhere
 
     def _by_key(self, clicks: WeighedClicks, ratio: Tensor) -> Table:
         """Return the mean ratio of the clicks of each key."""
@@ -107,10 +136,10 @@ class Neighbors:
 
 
 def lifts_of(
-    counts: Sequence[Counts], clicks: WeighedClicks, source: Tensor | None, own: bool
+    fits: Sequence[Fit], clicks: WeighedClicks, source: Tensor | None, own: bool
 ) -> Tensor:
-    """Return the lifts of each of the counts, see :meth:`Counts.lifts`, ``[T, L]``."""
-    return torch.stack([each.lifts(clicks, source, own) for each in counts], dim=1)
+    """Return what each says, see :meth:`Counts.lifts`, ``[T, L]``."""
+    return torch.stack([each.lifts(clicks, source, own) for each in fits], dim=1)
 
 
 def popularity_of(clicks: Clicks, n_items: int) -> Tensor:
@@ -141,16 +170,17 @@ class Sample:
     @classmethod
     def drawn(
         cls,
-        counts: Sequence[Counts],
+        fits: Sequence[Fit],
         clicks: WeighedClicks,
         lift: Tensor,
         generator: torch.Generator,
+        draw: Draw = anywhere,
     ) -> Sample:
         """Draw it from the clicks of a block, with their lifts, ``[B, L]``."""
-        source = torch.randperm(len(lift), generator=generator)
+        source = draw(clicks.user, generator)
         some = torch.randperm(len(lift), generator=generator)[:_READ]
         some = some[~lift[some].isnan().any(1)]
-        lift_of_drawn = lifts_of(counts, clicks, source, own=True)[some]
+        lift_of_drawn = lifts_of(fits, clicks, source, own=True)[some]
         item = torch.cat((clicks.item[some], clicks.item[source][some]))
         is_click = torch.arange(2 * len(some)) < len(some)
         return cls(torch.cat((lift[some], lift_of_drawn)), item, is_click)
@@ -173,27 +203,28 @@ class Reading:
     @classmethod
     def of(
         cls,
-        counts: Sequence[Counts],
+        fits: Sequence[Fit],
         clicks: WeighedClicks,
         block: slice | Tensor,
         lift: Tensor,
         generator: torch.Generator,
+        draw: Draw = anywhere,
     ) -> Reading:
         """Learn it.
 
         Args:
-            counts: What the lifts are from.
+            fits: What the lifts are from.
             clicks: Those that were counted.
             block: Which of them are read.
             lift: Theirs, of the block, ``[B, L]``.
             generator: Draws the items that they are told from.
+            draw: How, from clicks of users, ``[B]``.
         """
-        popularity = popularity_of(clicks, len(counts[0].alone))
-        sample = Sample.drawn(counts, clicks.within(block), lift, generator)
+        popularity = popularity_of(clicks, fits[0].n_items)
+        sample = Sample.drawn(fits, clicks.within(block), lift, generator, draw)
         if not len(sample.lift):
-            scales = len(counts)
-            none = torch.zeros(2 + scales * (2 + len(_BENDS)), dtype=torch.float64)
-            return cls(none.new_zeros(len(_BENDS), scales), popularity, none)
+            none = torch.zeros(2 + len(fits) * (2 + len(_BENDS)), dtype=torch.float64)
+            return cls(none.new_zeros(len(_BENDS), len(fits)), popularity, none)
         quantiles = torch.tensor(_BENDS, dtype=torch.float64)
         bends = torch.quantile(sample.lift, quantiles, dim=0)
         reading = cls(bends, popularity, bends[:0, 0])
