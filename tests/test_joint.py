@@ -15,6 +15,7 @@ from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.joint import LikelihoodJointTraining
 from recbole_atjt.weighting.likelihood_recognizer import weighted_recognition_loss
+from recbole_atjt.weighting.met_clicks import Asked
 from recbole_atjt.weighting.recognition import AuxiliaryTaskJointTraining
 from recbole_atjt.weighting.table import build_weighting
 from tests.random_users import BAIT, clicks_of, struck, with_bait
@@ -181,29 +182,27 @@ def test_clicks_that_are_repeated_without_interest_weigh_next_to_nothing() -> No
     assert strategy.judge(seen).weight.tolist() == pytest.approx(weights.tolist())
 
 
-def told(
-    strategy: LikelihoodJointTraining, clicks: Clicks, spread: bool, only_spread: bool = False
-) -> torch.Tensor | None:
+def told(strategy: LikelihoodJointTraining, clicks: Clicks, asked: Asked) -> torch.Tensor | None:
     """Return the shares of noise in the clicks on items that are told of clicks, if any are."""
     strategy.meet(lambda: clicks)
     assert strategy.mixture.elsewhere is not None
-    return strategy.mixture.elsewhere(spread, only_spread)
+    return strategy.mixture.elsewhere(asked)
 
 
 def test_the_noise_that_neighbours_show_is_without_unrelated_users() -> None:
     strategy, _ = known_users(0.3)
     clicks = clicks_of(0.3)
-    shares = told(strategy, clicks, spread=True)
+    shares = told(strategy, clicks, Asked.ANY)
     assert shares is not None
     assert not bool(shares.any())
-    assert told(strategy, clicks, spread=True, only_spread=True) is None, "there may be other noise"
+    assert told(strategy, clicks, Asked.SPREAD) is None, "there may be other noise"
     drawn = torch.Generator().manual_seed(1)
     noisy = torch.rand(len(clicks.item), generator=drawn) < 0.35
     other = clicks.item[torch.randperm(len(clicks.item), generator=drawn)]
     clicks = Clicks(clicks.user, torch.where(noisy, other, clicks.item))
-    assert told(strategy, clicks, spread=False) is None, "there is some, and not on items"
-    for only_spread in (False, True):
-        shares = told(strategy, clicks, spread=True, only_spread=only_spread)
+    assert told(strategy, clicks, Asked.OF_ITEMS) is None, "there is some, and not on items"
+    for asked in (Asked.ANY, Asked.SPREAD):
+        shares = told(strategy, clicks, asked)
         assert shares is not None
         assert shares.tolist() == pytest.approx([0.35 * 0.9] * USERS_ITEMS, abs=0.1)
 
@@ -211,11 +210,11 @@ def test_the_noise_that_neighbours_show_is_without_unrelated_users() -> None:
 def test_items_that_noise_fell_on_are_told_of_rather_than_a_share_of_all() -> None:
     strategy, _ = known_users(0.0)
     clicks, _ = with_bait(0.3)
-    shares = told(strategy, clicks, spread=True)
+    shares = told(strategy, clicks, Asked.ANY)
     assert shares is not None
     assert float(shares[1 : 1 + BAIT].min()) > 0.8
     assert float(shares[1 + BAIT :].mean()) < 0.02
-    assert told(strategy, clicks, spread=True, only_spread=True) is None
+    assert told(strategy, clicks, Asked.SPREAD) is None
 
 
 @pytest.mark.parametrize("warm_up", [0, 1])

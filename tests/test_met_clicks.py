@@ -8,7 +8,7 @@ import torch
 from recbole_atjt.weighting import met_clicks
 from recbole_atjt.weighting.co_occurrence import Clicks
 from recbole_atjt.weighting.floor import Floor
-from recbole_atjt.weighting.met_clicks import MetClicks
+from recbole_atjt.weighting.met_clicks import Asked, MetClicks
 from tests.random_users import ITEMS, clicks_of, once
 
 
@@ -26,8 +26,8 @@ def test_a_model_that_looks_by_itself_is_told_of_much_spread_noise_alone(
     share: float, told: float | None, told_alone: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(met_clicks, "floor_of", lambda *_: Floor(share, 0.9))
-    for only_spread, expected in ((False, told), (True, told_alone)):
-        shares = met().noise_of_items(True, only_spread)
+    for asked, expected in ((Asked.ANY, told), (Asked.SPREAD, told_alone)):
+        shares = met().noise_of_items(asked)
         if expected is None:
             assert shares is None
         else:
@@ -64,5 +64,5 @@ def test_what_was_met_is_gathered_once_and_again_after_it_was_forgotten() -> Non
 def test_nothing_is_told_where_no_clicks_were_met() -> None:
     nobody, none = MetClicks(ITEMS), torch.zeros(1, dtype=torch.long)
     assert nobody.unrelated() is None
-    assert nobody.noise_of_items(True, False) is None
+    assert nobody.noise_of_items(Asked.ANY) is None
     assert nobody.log_ratio(none, none, far=False) is None

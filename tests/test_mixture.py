@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import log_odds, negative_scores, target_scores
+from recbole_atjt.weighting.met_clicks import Asked
 from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.tail import CLEAN_IN_TAIL
 
@@ -251,13 +252,13 @@ def test_a_target_that_the_model_rules_out_has_a_finite_ratio() -> None:
     assert torch.isfinite(mixture.log_lift(torch.tensor([1, 2]), torch.tensor([-500.0, 0.0]))).all()
 
 
-def asked(mixture: NoiseMixture, told: Tensor | None, **changes: Any) -> list[tuple[bool, bool]]:
+def asked(mixture: NoiseMixture, told: Tensor | None, **changes: Any) -> list[Asked]:
     """Watch a first batch of single scores where shares are told; return what was asked for."""
-    spread: list[tuple[bool, bool]] = []
-    mixture.elsewhere = lambda *each: spread.append(each) or told
+    questions: list[Asked] = []
+    mixture.elsewhere = lambda each: questions.append(each) or told
     item = torch.tensor([1, 2])
     mixture.watch(Evidence(torch.ones(2), torch.arange(2), item, label=torch.ones(2), **changes))
-    return spread
+    return questions
 
 
 @pytest.mark.parametrize(("told", "used"), [(0.3, 0.3), (0.9, 0.6), (0.02, 0.0)])
@@ -268,7 +269,7 @@ def test_a_model_without_a_softmax_begins_with_the_noise_that_is_told(
     mixture.start(0, warm_up=1)
     shares = torch.zeros(ITEMS)
     shares[3] = told / float(mixture.unigram[3])
-    assert asked(mixture, shares) == [(False, False)]
+    assert asked(mixture, shares) == [Asked.OF_ITEMS]
     assert mixture.by_items == bool(used)
     assert float(mixture.settled.value) == pytest.approx(used)
     if used:
@@ -301,7 +302,7 @@ def test_where_nothing_can_be_told_the_model_is_asked() -> None:
     mixture, alone = build(0.5), build(0.5)
     for each in (mixture, alone):
         each.start(0)
-    assert asked(mixture, None) == [(False, False)]
+    assert asked(mixture, None) == [Asked.OF_ITEMS]
     assert mixture.shares() == alone.shares()
     assert mixture.looking.looks
     assert not bool(mixture.pairs.released)
@@ -345,7 +346,7 @@ def test_a_softmax_is_told_of_noise_that_is_spread_and_of_no_other(told: float |
     mixture = build(0.5)
     mixture.start(0, warm_up=1)
     shares = None if told is None else torch.full((ITEMS,), told)
-    assert asked(mixture, shares, logits=torch.zeros(2, ITEMS)) == [(True, True)]
+    assert asked(mixture, shares, logits=torch.zeros(2, ITEMS)) == [Asked.SPREAD]
     assert bool(mixture.pairs.released) == bool(told)
     assert mixture.by_items == bool(told)
     assert mixture.looking.looks

@@ -17,7 +17,7 @@ from recbole_atjt import DenoisingTrainer, TrainingError, UsageError
 from recbole_atjt.checkpoint.file import _checksum, load_checkpoint, save_checkpoint
 from recbole_atjt.checkpoint.model import load_model
 from recbole_atjt.weighting.channel import NoiseChannel
-from recbole_atjt.weighting.met_clicks import MetClicks
+from recbole_atjt.weighting.met_clicks import Asked, MetClicks
 from tests.models import data_path
 from tests.runs import LEAVE_ONE_OUT, Rising, assemble, fit
 from tests.tiers import fast
@@ -98,7 +98,7 @@ def test_what_neighbours_told_at_the_beginning_is_kept(
     if loss_type != "CE":
         changes.update(NEGATIVES)
 
-    def told(self: MetClicks, spread: bool, only_spread: bool) -> Tensor:
+    def told(self: MetClicks, asked: Asked) -> Tensor:
         return torch.full((self._n_items,), 0.3)
 
     monkeypatch.setattr(MetClicks, "noise_of_items", told)

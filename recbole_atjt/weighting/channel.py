@@ -10,6 +10,7 @@ from torch import Tensor
 from recbole_atjt.settings.declared import DeclaredSettings, key
 from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.likelihood import clicked
+from recbole_atjt.weighting.met_clicks import Asked
 from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.mixture_weighting import MixtureWeighting
 
@@ -92,15 +93,15 @@ class NoiseChannel(MixtureWeighting):
         """Number of first epochs in which every sequence has weight 1."""
         return self.settings.channel_warmup
 
-    def _noise_of_items(self, spread: bool, only_spread: bool) -> Tensor | None:
+    def _noise_of_items(self, asked: Asked) -> Tensor | None:
         """Return what neighbours tell of the noise in the clicks on each item, ``[n_items]``.
 
         Of noise that is spread over all items they are not asked: that it is there does not help
         weights that are those of items, and a softmax finds it by itself.
         """
-        if only_spread:
+        if asked is Asked.SPREAD:
             return None
-        told = self.met.noise_of_items(spread=False, only_spread=False)
+        told = self.met.noise_of_items(Asked.OF_ITEMS)
         self.met.forget()  # that is all that is asked
         return told
 

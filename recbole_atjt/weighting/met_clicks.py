@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 
 from torch import Tensor
 
@@ -16,6 +17,17 @@ from recbole_atjt.weighting.unrelated_items import noise_of_unrelated_items
 #: Noise that is spread by frequency, told a model that looks for all other noise by itself, is more
 #: than this: .19 of uniform noise of .30 was seen to pass for such.
 _MUCH = 0.22
+
+
+class Asked(Enum):
+    """Which noise a strategy asks for, of what it has not found itself."""
+
+    #: That falls on some items more than on others.
+    OF_ITEMS = "items"
+    #: That which is spread over all items as clean clicks are, too.
+    ANY = "any"
+    #: None but that which is spread, and where it is much: there may be other noise.
+    SPREAD = "spread"
 
 
 class MetClicks:
@@ -53,16 +65,14 @@ class MetClicks:
             self._unrelated = UnrelatedClicks(self._clicks(), self._n_items, others)
         return self._unrelated if self._unrelated.share else None
 
-    def noise_of_items(self, spread: bool, only_spread: bool) -> Tensor | None:
+    def noise_of_items(self, asked: Asked) -> Tensor | None:
         """Return the share of noise in the clicks on each item that neighbours show, ``[n_items]``.
 
         Clicks that are known for noise are left out. None where neighbours tell too little to say
         that there is none.
 
         Args:
-            spread: Whether noise counts, too, that is spread over all items as clean clicks are.
-            only_spread: Whether nothing else does, and such noise only where it is much: then there
-                may be other noise where none is found.
+            asked: Which noise counts.
         """
         if self._clicks is None:
             return None
@@ -71,11 +81,11 @@ class MetClicks:
             clicks = known.without(clicks)
         shares = noise_of_unrelated_items(clicks, self._n_items)
         if bool(shares.any()):
-            return None if only_spread else shares
+            return None if asked is Asked.SPREAD else shares
         floor = floor_of(clicks, self._n_items)
-        if spread and floor.noise > (_MUCH if only_spread else 0.0):
+        if asked is not Asked.OF_ITEMS and floor.noise > (_MUCH if asked is Asked.SPREAD else 0.0):
             return shares.fill_(floor.noise)
-        return shares if floor.shows_none and not only_spread else None
+        return shares if floor.shows_none and asked is not Asked.SPREAD else None
 
     def log_ratio(self, user: Tensor, item: Tensor, far: bool) -> Tensor | None:
         r"""Return what neighbours say of clicks, see :meth:`Neighbors.log_ratio`, ``[S]``.

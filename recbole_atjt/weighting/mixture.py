@@ -24,6 +24,7 @@ from recbole_atjt.weighting.base import Evidence
 from recbole_atjt.weighting.held_out import HeldOutPairs
 from recbole_atjt.weighting.likelihood import clicked, log_odds, target_scores
 from recbole_atjt.weighting.looking import Looking
+from recbole_atjt.weighting.met_clicks import Asked
 from recbole_atjt.weighting.random_histories import RandomHistories, compared
 from recbole_atjt.weighting.settling import SettledShare
 from recbole_atjt.weighting.tail import TAIL, independent, noise_of_items, standard_error
@@ -99,9 +100,8 @@ class NoiseMixture(nn.Module):
         self.pairs = HeldOutPairs(len(unigram), held_out if learn else 0.0)
         self.looking = Looking(int(item_frequency.sum()), len(unigram))
         #: Tells the share of noise in the clicks on each item, ``[n_items]``, before training; None
-        #: where nothing is known. It is asked whether noise counts that is spread by frequency, and
-        #: whether none but that.
-        self.elsewhere: Callable[[bool, bool], Tensor | None] | None = None
+        #: where nothing is known.
+        self.elsewhere: Callable[[Asked], Tensor | None] | None = None
         self._warm_up = 0
         #: Whether weights may differ from 1 in this epoch.
         self.weighs = share > 0
@@ -245,8 +245,11 @@ class NoiseMixture(nn.Module):
         """
         if self.elsewhere is None:
             return
-        softmax = evidence.logits is not None
-        told = self.elsewhere(self.pairs.active or softmax, softmax)
+        if evidence.logits is not None:
+            asked = Asked.SPREAD
+        else:
+            asked = Asked.ANY if self.pairs.active else Asked.OF_ITEMS
+        told = self.elsewhere(asked)
         self.elsewhere = None  # that is asked once
         if told is None:
             return
