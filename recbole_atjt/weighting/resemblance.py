@@ -32,10 +32,11 @@ _SEED = 20265
 class Resemblance:
     r"""How much items resemble those beside which they stand.
 
-    Two items that no user has clicked on may still stand beside the same third ones. Of the matrix
-    of the lifts of pairs of items, those that are positive, the eigenvectors :math:`u_k` of the
-    largest eigenvalues :math:`\lambda_k` describe each item by the vector of all
-    :math:`\sqrt{\lambda_k} \, u_{yk}`. Two items resemble each other by the cosine of theirs.
+    Two items that no user has clicked on both of may still stand beside the same third ones. Of the
+    matrix of the positive lifts of pairs of items (positive PMI, smoothed), the eigenvectors
+    :math:`u_k` of the largest eigenvalues :math:`\lambda_k` describe each item by the vector of all
+    :math:`\sqrt{\lambda_k} \, u_{yk}`, as Levy and Goldberg (NeurIPS 2014) describe words. Two
+    items resemble each other by the cosine of theirs.
 
     No user's clicks describe the items by which they are read: users are in parts, and for each the
     clicks of all others are counted.
@@ -64,8 +65,7 @@ class Resemblance:
             for each in range(_PARTS)
         ]
         total = sum(sums[1:], sums[0])
-        vectors = [_described(total - each) for each in sums]
-        return cls(torch.from_numpy(np.stack(vectors)).float(), scale)
+        return cls(torch.stack([_described(total - each) for each in sums]), scale)
 
     def lifts(self, clicks: WeighedClicks, source: Tensor | None, own: bool) -> Tensor:
         """Return the mean cosine of items and their neighbours, NaN without any, ``[T]``.
@@ -131,8 +131,8 @@ def _together(counts: Counts) -> csr_matrix:
     return half + half.T
 
 
-def _described(together: csr_matrix) -> np.ndarray:
-    """Return the items' vectors, ``[n_items, k]``."""
+def _described(together: csr_matrix) -> Tensor:
+    """Return the items' vectors, ``[n_items, k]`` float32."""
     pairs = together.tocoo()
     found, alone = pairs.data.clip(0), np.asarray(together.sum(1)).ravel()
     expected = alone[pairs.row] * alone[pairs.col] / max(alone.sum(), 1e-9)
@@ -145,8 +145,7 @@ def _described(together: csr_matrix) -> np.ndarray:
         described[:, : len(value)] = vector * np.sqrt(value.clip(0))
     length = np.linalg.norm(described, axis=1, keepdims=True)
     least = _LEAST * np.median(length[length > 0]) if length.any() else 1.0
-    shortened: np.ndarray = described / (length + least)
-    return shortened
+    return torch.from_numpy((described / (length + least)).astype(np.float32))
 
 
 def _largest(matrix: csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
