@@ -39,7 +39,12 @@ def main() -> int:
             series[each, cell["strategy"]].append(point)
     matplotlib.rcParams.update({"svg.hashsalt": "calibration", "font.size": 9})
     figure, panels = plt.subplots(
-        1, len(found), figsize=(3.1 * len(found), 3.1), sharey=True, squeeze=False
+        1,
+        len(found),
+        figsize=(3.1 * len(found), 3.6),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for panel, (dataset, series) in zip(panels[0], found.items()):
         panel.plot([0, 0.45], [0, 0.45], color="#888888", linewidth=0.8)
@@ -58,8 +63,8 @@ def main() -> int:
         panel.set_title(dataset)
         panel.set_xlabel("share planted")
     panels[0][0].set_ylabel("share found")
-    panels[0][0].legend(frameon=False)
-    figure.tight_layout()
+    lines, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=len(COLOURS), frameon=False)
     figure.savefig(given.picture, metadata={"Date": None})
     return 0
 
