@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_atjt.weighting.co_occurrence import Clicks
+from recbole_atjt.weighting.co_occurrence import Clicks, WeighedClicks
 
 ITEMS = 121
 EACH, LIKED = 20, 12
@@ -48,3 +48,16 @@ def struck(share: float, users: int = 500, first: int = 1) -> tuple[Clicks, Tens
     noisy = (number < 2 * share * users) & (np.arange(len(number)) % LIKED < LIKED // 2)
     item = np.where(noisy, other, clicks.item.numpy())
     return Clicks(clicks.user, torch.from_numpy(item)), torch.from_numpy(noisy)
+
+
+def random_clicks(users: int = 12, seed: int = 0) -> Clicks:
+    """Return clicks of users with 1 to 8 each, items repeated."""
+    drawn = np.random.default_rng(seed)
+    user = np.repeat(np.arange(1, users + 1), drawn.integers(1, 9, users))
+    return Clicks(torch.from_numpy(user), torch.from_numpy(drawn.integers(1, 7, len(user))))
+
+
+def weighed(clicks: Clicks, seed: int = 3) -> WeighedClicks:
+    """Return clicks of which each counts differently."""
+    weight = torch.rand(len(clicks.item), generator=torch.Generator().manual_seed(seed)).double()
+    return WeighedClicks(clicks.user, clicks.item, weight)

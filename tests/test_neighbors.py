@@ -17,15 +17,9 @@ from recbole_atjt.weighting import co_occurrence, neighbors
 from recbole_atjt.weighting.co_occurrence import CLOSE, FAR, Clicks, Scale
 from recbole_atjt.weighting.mixture import NoiseMixture
 from recbole_atjt.weighting.neighbors import Neighbors
+from tests.random_users import random_clicks, weighed
 
 ITEMS = 30
-
-
-def random_clicks(users: int = 12, seed: int = 0) -> Clicks:
-    """Return clicks of users with 1 to 8 each, items repeated."""
-    drawn = np.random.default_rng(seed)
-    user = np.repeat(np.arange(1, users + 1), drawn.integers(1, 9, users))
-    return Clicks(torch.from_numpy(user), torch.from_numpy(drawn.integers(1, 7, len(user))))
 
 
 def tasteful_clicks(noise: float, seed: int = 0, users: int = 400) -> tuple[Clicks, Tensor]:
@@ -76,11 +70,6 @@ def naive_lifts(
             sums[1] += sum_of_weights
         found.append(sums[0] / sums[1] if sums[1] else math.nan)
     return found
-
-
-def weighed(clicks: Clicks, seed: int = 3) -> Any:
-    weight = torch.rand(len(clicks.item), generator=torch.Generator().manual_seed(seed)).double()
-    return co_occurrence.WeighedClicks(clicks.user, clicks.item, weight)
 
 
 @pytest.mark.parametrize("scale", [CLOSE, FAR, Scale(2, 1.0)])

@@ -193,7 +193,7 @@ class Counts:
 
     def place(self, one: Tensor, other: Tensor) -> Tensor:
         """Return where pairs of items are among the keys, K where they are not, ``[P]``."""
-        return _place(self.keys, _key(one, other, len(self.alone)))
+        return _place(self.keys, _key(one, other, self.n_items))
 
     def _lift(self, item: Tensor, taken: _Taken, there: Tensor, here: Tensor) -> Tensor:
         """Return the logarithm of found over expected, 0 of an item and itself, ``[P]``.
@@ -254,7 +254,7 @@ class _Taken:
         one, other = item[pairs.one], item[pairs.other]
         counted = (user[pairs.one] % counts.step == 0).double()
         mass = pairs.mass(weight) * counted
-        sizes = 1 + len(counts.keys), len(counts.alone)
+        sizes = 1 + len(counts.keys), counts.n_items
         of_pair = who[pairs.one] * sizes[0] + counts.place(one, other)
         of_item = torch.cat((who[pairs.one] * sizes[1] + one, who[pairs.one] * sizes[1] + other))
         both = torch.cat((mass, mass))

@@ -125,9 +125,9 @@ def _part(user: Tensor) -> Tensor:
 
 def _together(counts: Counts) -> csr_matrix:
     """Return how near pairs of items stand to each other, ``[n_items, n_items]``."""
-    size = (len(counts.alone),) * 2
-    place = (counts.keys // size[0]).numpy(), (counts.keys % size[0]).numpy()
-    half = coo_matrix((counts.together.numpy(), place), size).tocsr()
+    n_items = counts.n_items
+    place = (counts.keys // n_items).numpy(), (counts.keys % n_items).numpy()
+    half = coo_matrix((counts.together.numpy(), place), (n_items, n_items)).tocsr()
     return half + half.T
 
 
